@@ -1,0 +1,60 @@
+"""Files of weights: written whole or not at all, and read without executing code from them."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmjsd.errors import MmjsdError
+from mmjsd.records import atomic_write
+
+__all__ = ["random_state", "read", "restore_random_state", "write"]
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values. Equal content gives equal bytes, whatever the file is called."""
+    buffer = io.BytesIO()  # torch.save puts the name of the file it writes to into the file
+    torch.save(content, buffer)
+    atomic_write(path, buffer.getvalue())
+
+
+def read(path: Path, kind: str, remedy: str) -> dict[str, Any]:
+    """Content of a file that `write` wrote with content["kind"] == kind, on the CPU.
+
+    Raises:
+        MmjsdError: missing, cut short, not such a file, or of another kind; the line ends with `remedy`.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise MmjsdError(f"{path}: no such file; {remedy}") from None
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ):
+        raise MmjsdError(f"{path}: damaged, or not a file of weights; {remedy}") from None
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        raise MmjsdError(f"{path}: not a {kind}; {remedy}")
+    return content
+
+
+def random_state() -> dict[str, Any]:
+    """States of all generators training draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

@@ -1,0 +1,229 @@
+"""The command line. Every rule of the workflow is one of these commands, and people can run them too."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmjsd import params, pipeline
+from mmjsd.errors import MmjsdError
+from mmjsd.records import Product, making
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a fault of the input is told in plain lines, without a traceback."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except MmjsdError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    chosen = params.load(arguments.params)
+    with _step(chosen, pipeline.dataset(chosen, arguments.dataset)) as (product, _):
+        from mmjsd.data import BUILDERS
+
+        dataset = chosen.datasets[arguments.dataset]
+        BUILDERS[dataset.kind](
+            product.outputs[0],
+            source=dataset.source,
+            source_folder=pipeline.source_folder(chosen, arguments.dataset),
+            seed=dataset.seed,
+            **dataset.options.model_dump(),
+        )
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from mmjsd.data.store import describe, read_store
+
+    print(describe(read_store(arguments.file)))
+
+
+def _classify(arguments: argparse.Namespace) -> None:
+    chosen = params.load(arguments.params)
+    product = pipeline.classifier(chosen, arguments.dataset, arguments.modality)
+    with _step(chosen, product):
+        from mmjsd.data.store import read_store
+        from mmjsd.models.classifiers import train_classifier
+
+        train_classifier(
+            read_store(product.inputs[0]),
+            arguments.modality,
+            product.record.parent,
+            epochs=product.params["epochs"],
+            seed=product.params["seed"],
+        )
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    chosen, seed = _with_seed(arguments)
+    with _step(chosen, pipeline.training(chosen, arguments.run, seed)) as (product, fingerprint):
+        from mmjsd.data.store import read_store
+        from mmjsd.training import train
+
+        train(
+            chosen.runs[arguments.run],
+            read_store(product.inputs[0]),
+            product.record.parent,
+            name=arguments.run,
+            seed=seed,
+            fingerprint=fingerprint,
+            replace=arguments.replace,
+        )
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    chosen, seed = _with_seed(arguments)
+    with _step(chosen, pipeline.evaluation(chosen, arguments.run, seed)) as (product, _):
+        from mmjsd.data.store import read_store
+        from mmjsd.evaluation import evaluate
+
+        key = chosen.runs[arguments.run].dataset
+        evaluate(
+            product.record.parent,
+            read_store(pipeline.dataset(chosen, key).outputs[0]),
+            Path("results") / key / "classifiers",
+            chosen.evaluation,
+        )
+
+
+def _track(arguments: argparse.Namespace) -> None:
+    chosen, seed = _with_seed(arguments)
+    with _step(chosen, pipeline.tracking(chosen, arguments.run, seed)) as (product, _):
+        from mmjsd.tracking import track
+
+        key = chosen.runs[arguments.run].dataset
+        track(
+            product.record.parent,
+            pipeline.dataset(chosen, key).outputs[0],
+            experiment=key,
+            key=f"{key}/{arguments.run}/{seed}",
+            **product.params,
+        )
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    chosen = params.load(arguments.params)
+    with _step(chosen, pipeline.comparison(chosen, arguments.published)) as (product, _):
+        from mmjsd.reporting.tables import compare
+
+        compare(product.params["rows"], arguments.published, *product.outputs)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    chosen = params.load(arguments.params)
+    print(f"{arguments.params}: {len(chosen.runs)} runs, {len(chosen.seeds)} seeds, no faults")
+
+
+def _schema(_: argparse.Namespace) -> None:
+    print(params.schema(), end="")
+
+
+def _generate(arguments: argparse.Namespace) -> None:
+    from mmjsd.evaluation.generation import generate_picture
+
+    given = dict(arguments.given)
+    generate_picture(arguments.folder, given, n=arguments.n, out=arguments.out, seed=arguments.seed)
+
+
+@contextmanager
+def _step(chosen: params.Params, product: Product) -> Iterator[tuple[Product, str]]:
+    """Surrounds the work of a step with its record, once everything it needs is there."""
+    if missing := [path for path in product.inputs if not path.is_file()]:
+        makers = {path: made.name for made in pipeline.products(chosen) for path in made.outputs}
+        remedy = f"`mmjsd {makers[missing[0]]}` makes it" if missing[0] in makers else "check the path"
+        raise MmjsdError(f"{missing[0]}: not there yet; {remedy}")
+    with making(product) as fingerprint:
+        yield product, fingerprint
+
+
+def _with_seed(arguments: argparse.Namespace) -> tuple[params.Params, int]:
+    chosen = params.load(arguments.params)
+    return chosen, chosen.seeds[0] if arguments.seed is None else arguments.seed
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    seeded = argparse.ArgumentParser(add_help=False)
+    seeded.add_argument("run", metavar="RUN")
+    seeded.add_argument("--seed", type=_natural, metavar="N", help="default: the first of the seeds")
+
+    parser = argparse.ArgumentParser(
+        prog="mmjsd",
+        description="Train, evaluate and compare multimodal VAEs. `snakemake --cores all` runs all of it.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(
+        group: argparse._SubParsersAction,
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        text: str,
+        *parents: argparse.ArgumentParser,
+    ) -> argparse.ArgumentParser:
+        added = group.add_parser(name, help=text, description=text, parents=list(parents))
+        added.set_defaults(command=run)
+        return added
+
+    data = commands.add_parser("data", help="build a dataset's store, or look into one")
+    stores = data.add_subparsers(required=True, metavar="COMMAND")
+    build = command(stores, "build", _build, "build the store of a dataset", shared)
+    build.add_argument("dataset", metavar="DATASET")
+    info = command(stores, "info", _info, "check a store and print what is in it")
+    info.add_argument("file", type=Path, metavar="FILE")
+
+    classify = command(commands, "classify", _classify, "train the classifier of one modality", shared)
+    classify.add_argument("dataset", metavar="DATASET")
+    classify.add_argument("modality", metavar="MODALITY")
+    train = command(commands, "train", _train, "train a run, or continue its training", shared, seeded)
+    train.add_argument("--replace", action="store_true", help="discard unfinished work of other parameters")
+    command(commands, "evaluate", _evaluate, "compute the metrics of a trained run", shared, seeded)
+    command(commands, "track", _track, "log an evaluated run to MLflow", shared, seeded)
+    compare = command(commands, "compare", _compare, "write the tables that compare all runs", shared)
+    compare.add_argument("--published", type=Path, default=pipeline.PUBLISHED, metavar="FILE")
+
+    generate = command(commands, "generate", _generate, "draw samples of a trained model as a picture")
+    generate.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")
+    generate.add_argument("--given", type=_given, action="append", default=[], metavar="MODALITY=VALUE")
+    generate.add_argument("--n", type=_positive, default=64, metavar="N")
+    generate.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    generate.add_argument("--seed", type=_natural, default=0, metavar="N")
+
+    about = commands.add_parser("params", help="check the parameter file, or print its schema")
+    files = about.add_subparsers(required=True, metavar="COMMAND")
+    command(files, "check", _check, "check the parameter file", shared)
+    command(files, "schema", _schema, "print the JSON schema of parameter files")
+    return parser
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 on (got {text})")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if (number := _natural(text)) == 0:
+        raise argparse.ArgumentTypeError("must be at least 1 (got 0)")
+    return number
+
+
+def _given(text: str) -> tuple[str, str]:
+    modality, sign, value = text.partition("=")
+    if not (modality and sign):
+        raise argparse.ArgumentTypeError(f"must be MODALITY=VALUE (got {text})")
+    return modality, value

@@ -1,0 +1,296 @@
+"""MNIST-SVHN-Text: the official files of MNIST and SVHN, matched by class with the word of the digit."""
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+
+from mmjsd.data.standin import write_mnist, write_svhn
+from mmjsd.data.store import Split, Table, sha256_file, write_store
+from mmjsd.data.text import ALPHABET, word_table
+from mmjsd.errors import MmjsdError
+
+__all__ = ["build", "fetch_sources", "find_sources", "read_idx", "read_mnist", "read_svhn"]
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+
+#: Files of each split: images and labels of MNIST, and SVHN.
+_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "train_32x32.mat"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "test_32x32.mat"),
+}
+_FOLDERS = ("", "mnist", "MNIST/raw", "svhn", "SVHN")
+_REPLACE = "replace it with the official file"
+_CHUNK = 1 << 20
+
+
+def read_idx(path: str | Path) -> Bytes:
+    """An idx file of MNIST, plain or gzipped: images (N, 28, 28) or labels (N,) in 0..9.
+
+    Raises:
+        MmjsdError: the file is missing, damaged, not such a file, or has labels that are no digits.
+    """
+    path = Path(path)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            values = _idx_values(path, file)
+    except FileNotFoundError:
+        raise MmjsdError(f"{path}: no such file; check the path") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise MmjsdError(f"{path}: is no intact gzip file; {_REPLACE}") from None
+    except OSError as error:
+        raise MmjsdError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    if values.ndim == 1 and values.max() > 9:
+        raise MmjsdError(f"{path}: has label {values.max()}, not only 0..9; {_REPLACE}")
+    return values
+
+
+def _idx_values(path: Path, file: BinaryIO | gzip.GzipFile) -> Bytes:
+    header = file.read(8)
+    magic, count = (int.from_bytes(part, "big") for part in (header[:4], header[4:]))
+    if len(header) < 8 or magic not in (2049, 2051):
+        raise MmjsdError(f"{path}: is not an idx file of MNIST; {_REPLACE}")
+    shape = [count]
+    if magic == 2051:
+        sides = file.read(8)
+        shape += [int.from_bytes(part, "big") for part in (sides[:4], sides[4:])]
+        if shape[1:] != [28, 28]:
+            raise MmjsdError(f"{path}: has images of {shape[1]}x{shape[2]} pixels, not 28x28; {_REPLACE}")
+    if not count:
+        raise MmjsdError(f"{path}: is empty; {_REPLACE}")
+    declared = math.prod(shape)
+    # in pieces, so that a false header cannot ask for all the memory
+    content = b"".join(_pieces(file, declared))
+    if len(content) < declared:
+        raise MmjsdError(
+            f"{path}: was cut short, {len(content)} of {declared} bytes of data are there; {_REPLACE}"
+        )
+    if file.read(1):
+        raise MmjsdError(f"{path}: has more data than the {declared} bytes it declares; {_REPLACE}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _pieces(file: BinaryIO | gzip.GzipFile, size: int) -> Iterator[bytes]:
+    while size and (piece := file.read(min(size, _CHUNK))):
+        size -= len(piece)
+        yield piece
+
+
+def read_mnist(images: str | Path, labels: str | Path) -> tuple[Bytes, Ints]:
+    """Images (N, 1, 28, 28) and labels (N,) of one split of MNIST.
+
+    Raises:
+        MmjsdError: see :func:`read_idx`, or the two files do not belong together.
+    """
+    x, y = read_idx(images), read_idx(labels)
+    for path, values, axes, content in ((images, x, 3, "images"), (labels, y, 1, "labels")):
+        if values.ndim != axes:
+            raise MmjsdError(f"{path}: does not hold {content}; {_REPLACE}")
+    if len(x) != len(y):
+        raise MmjsdError(f"{labels}: has {len(y)} labels for the {len(x)} images of {images}; {_REPLACE}")
+    return x[:, None], y.astype(np.int64)
+
+
+def read_svhn(path: str | Path) -> tuple[Bytes, Ints]:
+    """Images (N, 3, 32, 32) and labels (N,) in 0..9 of one split of SVHN (cropped digits); label 10 means 0.
+
+    Raises:
+        MmjsdError: the file is missing, damaged, not such a file, or has labels outside 1..10.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MmjsdError(f"{path}: no such file; check the path")
+    try:
+        content: dict[str, Any] = scipy.io.loadmat(str(path), appendmat=False, variable_names=["X", "y"])
+    except PermissionError:
+        raise MmjsdError(f"{path}: cannot be read; check its permissions") from None
+    except Exception:  # scipy raises whatever the damaged bytes lead it to
+        raise MmjsdError(f"{path}: is no intact MATLAB 5 file; {_REPLACE}") from None
+    for name in ("X", "y"):
+        if name not in content:
+            raise MmjsdError(f"{path}: has no {name}, or was cut short; {_REPLACE}")
+    x, y = content["X"], content["y"]
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[:3] != (32, 32, 3) or not x.size:
+        raise MmjsdError(f"{path}: X is {x.dtype} {x.shape}, not uint8 (32, 32, 3, N); {_REPLACE}")
+    if y.dtype.kind not in "uif" or y.shape != (x.shape[3], 1):
+        raise MmjsdError(
+            f"{path}: y is {y.dtype} {y.shape}, not labels ({x.shape[3]}, 1) of the images; {_REPLACE}"
+        )
+    if not np.isin(y, range(1, 11)).all():
+        raise MmjsdError(f"{path}: y has labels outside 1..10; {_REPLACE}")
+    return np.ascontiguousarray(x.transpose(3, 2, 0, 1)), y[:, 0].astype(np.int64) % 10
+
+
+def find_sources(folder: str | Path) -> dict[str, Path]:
+    """The official files in ``folder`` or its usual subfolders (mnist, MNIST/raw, svhn, SVHN).
+
+    Returns:
+        Official name of each file, without ``.gz`` -> its path; a plain file is preferred to a gzipped one.
+
+    Raises:
+        MmjsdError: files are missing; names all of them.
+    """
+    folder = Path(folder)
+    found, missing = {}, []
+    for name in (name for names in _FILES.values() for name in names):
+        spellings = (name,) if name.endswith(".mat") else (name, f"{name}.gz")
+        places = [folder / sub / spelling for spelling in spellings for sub in _FOLDERS]
+        path = next((place for place in places if place.is_file()), None)
+        if path is None:
+            missing.append(" or ".join(spellings))
+        else:
+            found[name] = path
+    if missing:
+        raise MmjsdError(
+            f"{folder}: no {', no '.join(missing)}; put the official files there "
+            f"(looked in it and in its folders {', '.join(_FOLDERS[1:])})"
+        )
+    return found
+
+
+def fetch_sources(
+    source: str, folder: str | Path, *, seed: int, standin_train: int, standin_test: int
+) -> dict[str, Path]:
+    """The source files: generated into ``folder``, downloaded into it, or found in the folder ``source``.
+
+    Args:
+        source: ``standin``, ``download``, or a folder with the official files.
+
+    Returns:
+        Official name of each file, without ``.gz`` -> its path.
+
+    Raises:
+        MmjsdError: the files cannot be written, had or found.
+    """
+    match source:
+        case "standin":
+            counts = {"train": standin_train, "test": standin_test, "seed": seed}
+            return write_mnist(folder, **counts) | write_svhn(folder, **counts)
+        case "download":
+            _download(Path(folder))
+            return find_sources(folder)
+        case _:
+            return find_sources(source)
+
+
+def _download(folder: Path) -> None:
+    # slow to import, and needed only here
+    from torchvision.datasets import MNIST, SVHN
+
+    for dataset, files, fetch in (
+        (
+            "MNIST",
+            [f"{name}.gz" for split in _FILES.values() for name in split[:2]],
+            lambda: MNIST(folder, download=True),
+        ),
+        (
+            "SVHN",
+            [split[2] for split in _FILES.values()],
+            lambda: [SVHN(folder / "svhn", split=split, download=True) for split in _FILES],
+        ),
+    ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fetch()
+        except Exception as error:  # network, disk and checksum errors of many libraries
+            reason = " ".join(str(error).split())[:120]
+            raise MmjsdError(
+                f"{folder}: {dataset} cannot be downloaded ({reason}); "
+                f"put {', '.join(files)} into a folder by hand and name it as the dataset's `source:`"
+            ) from None
+
+
+def build(
+    path: str | Path,
+    *,
+    source: str,
+    source_folder: str | Path,
+    seed: int,
+    max_per_class: int = 10000,
+    pairs_per_sample: int = 20,
+    standin_train: int,
+    standin_test: int,
+) -> None:
+    """Build the store of the kind ``mnist_svhn_text``.
+
+    Per class and split, the first n = min(count in MNIST, count in SVHN, ``max_per_class``) images of each
+    are matched by independent random permutations, ``pairs_per_sample`` times, and each pair with the word
+    at a random offset.
+
+    Args:
+        path: Store to write.
+        source: ``standin``, ``download``, or a folder with the official files.
+        source_folder: Where stand-in or downloaded files go.
+        seed: Seed of the stand-in and of the pairing.
+        standin_train: Training images of each stand-in source.
+        standin_test: Test images of each stand-in source.
+
+    Raises:
+        MmjsdError: the sources are faulty (see the readers), or a class has no images in one of them.
+    """
+    files = fetch_sources(
+        source, source_folder, seed=seed, standin_train=standin_train, standin_test=standin_test
+    )
+    rng = np.random.default_rng(seed)
+    splits = {
+        split: _pair([files[name] for name in names], split, rng, max_per_class, pairs_per_sample)
+        for split, names in _FILES.items()
+    }
+    # where the files lie is not part of the data: the same files give the same bytes from any folder
+    kind = source if source in ("standin", "download") else "folder"
+    params: dict[str, Any] = {
+        "source": kind,
+        "max_per_class": max_per_class,
+        "pairs_per_sample": pairs_per_sample,
+    }
+    if kind == "standin":
+        params |= {"standin_train": standin_train, "standin_test": standin_test}
+    write_store(
+        path,
+        kind="mnist_svhn_text",
+        modalities=("mnist", "svhn", "text"),
+        classes=[str(digit) for digit in range(10)],
+        seed=seed,
+        params=params,
+        sources={file.name: sha256_file(file) for file in files.values()},
+        splits=splits,
+    )
+
+
+def _pair(files: list[Path], split: str, rng: np.random.Generator, max_per_class: int, times: int) -> Split:
+    mnist_images, mnist_labels = read_mnist(*files[:2])
+    svhn_images, svhn_labels = read_svhn(files[2])
+    words, word_labels = word_table()
+    rows: dict[str, list[Ints]] = {"mnist": [], "svhn": []}
+    pairs, start = [], 0
+    for digit in range(10):
+        of_digit = {
+            "mnist": np.flatnonzero(mnist_labels == digit),
+            "svhn": np.flatnonzero(svhn_labels == digit),
+        }
+        for file, found in zip(files[1:], of_digit.values(), strict=True):
+            if not len(found):
+                raise MmjsdError(f"{file}: has no {digit} for the {split} split; {_REPLACE}")
+        n = min(max_per_class, *map(len, of_digit.values()))
+        for modality, found in of_digit.items():
+            rows[modality].append(found[:n])
+        # row r of both tables is of this class for start <= r < start + n
+        orders = [rng.permuted(np.tile(np.arange(n), (times, 1)), axis=1).ravel() + start for _ in of_digit]
+        texts = rng.choice(np.flatnonzero(word_labels == digit), times * n)
+        pairs.append(np.stack([*orders, texts], axis=1))
+        start += n
+    chosen = {modality: np.concatenate(parts) for modality, parts in rows.items()}
+    samples = np.concatenate(pairs).astype(np.int32)
+    tables = {
+        "mnist": Table("image", mnist_images[chosen["mnist"]], mnist_labels[chosen["mnist"]]),
+        "svhn": Table("image", svhn_images[chosen["svhn"]], svhn_labels[chosen["svhn"]]),
+        "text": Table("text", words, word_labels, ALPHABET),
+    }
+    return Split(tables, samples, tables["mnist"].labels[samples[:, 0]])

@@ -1,0 +1,402 @@
+"""The multimodal store: one HDF5 layout for every dataset.
+
+::
+
+    /                        attrs: format, version, kind, modalities, classes, seed, params, sources
+    /<split>/<modality>/data     the distinct items of a modality; attrs: kind, for text also alphabet
+    /<split>/<modality>/labels   int64 (N,) class, or uint8 (N, A) binary attributes
+    /<split>/pairs               int32 (P, M): the row of each modality in each sample, -1 = missing
+    /<split>/labels              labels of the samples, of the same form
+
+Files are contiguous, uncompressed and reproducible to the byte: same arguments, same sha256.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mmjsd.errors import MmjsdError
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "Split",
+    "Store",
+    "Table",
+    "describe",
+    "read_store",
+    "replacing",
+    "sha256_file",
+    "write_store",
+]
+
+FORMAT = "mmjsd-multimodal"
+VERSION = 1
+
+#: Of each kind of modality: type and number of axes of its data.
+_FORMS = {"image": (np.uint8, 4), "text": (np.uint8, 2), "vector": (np.float32, 2)}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The distinct items of one modality in one split."""
+
+    kind: str
+    """`image`, `text` or `vector`."""
+    data: NDArray[Any]
+    """image: uint8 (N, C, H, W); text: uint8 token ids (N, L); vector: float32 (N, D)."""
+    labels: NDArray[Any]
+    """int64 (N,) class, or uint8 (N, A) binary attributes."""
+    alphabet: str | None = None
+    """Text only: the symbols that the token ids stand for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one item: (C, H, W), (L,) or (D,)."""
+        return self.data.shape[1:]
+
+    @property
+    def size(self) -> int:
+        """Data size of one item: C*H*W, L or D."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The items of every modality, and the samples they are paired to."""
+
+    modalities: dict[str, Table]
+    """In the order of the columns of ``pairs``."""
+    pairs: NDArray[np.int32]
+    """(P, M): the row of each modality in each sample, -1 = missing."""
+    labels: NDArray[Any]
+    """(P,) or (P, A): the labels of the samples."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store. Its data arrays are memory maps: read when used, shared between processes."""
+
+    path: Path
+    kind: str
+    modalities: tuple[str, ...]
+    classes: list[str]
+    seed: int
+    params: dict[str, Any]
+    """The options it was built with."""
+    sources: dict[str, str]
+    """Name of each source file -> its sha256."""
+    splits: dict[str, Split]
+
+
+def sha256_file(path: str | Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to; becomes ``path`` at the end, or vanishes if that fails.
+
+    Raises:
+        MmjsdError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    # HDF5 reports a full disk as either
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise MmjsdError(
+            f"{path}: cannot be written ({reason}); check folder, permissions and space"
+        ) from None
+
+
+def write_store(
+    path: str | Path,
+    *,
+    kind: str,
+    modalities: Sequence[str],
+    classes: Sequence[str],
+    seed: int,
+    params: Mapping[str, Any],
+    sources: Mapping[str, str],
+    splits: Mapping[str, Split],
+) -> None:
+    """Check and write a store; ``path`` is replaced only by a complete one.
+
+    Raises:
+        MmjsdError: the parts contradict each other, or the file cannot be written.
+    """
+    path = Path(path)
+    if fault := _fault(modalities, classes, splits):
+        raise MmjsdError(f"{path}: not written, {fault}; correct what it is built from")
+    # one version of the file format, whatever the library's default is, so that the bytes do not change
+    with replacing(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["version"] = VERSION
+        file.attrs["kind"] = kind
+        file.attrs["modalities"] = json.dumps(list(modalities))
+        file.attrs["classes"] = json.dumps(list(classes))
+        file.attrs["seed"] = seed
+        file.attrs["params"] = json.dumps(dict(params), sort_keys=True)
+        file.attrs["sources"] = json.dumps(dict(sources), sort_keys=True)
+        for name, split in splits.items():
+            group = file.create_group(name)
+            for modality in modalities:
+                _write_table(group.create_group(modality), split.modalities[modality])
+            group.create_dataset("pairs", data=split.pairs, track_times=False)
+            group.create_dataset("labels", data=split.labels, track_times=False)
+
+
+def _write_table(group: h5py.Group, table: Table) -> None:
+    data = group.create_dataset("data", data=table.data, track_times=False)
+    data.attrs["kind"] = table.kind
+    if table.alphabet is not None:
+        data.attrs["alphabet"] = table.alphabet
+    group.create_dataset("labels", data=table.labels, track_times=False)
+
+
+def read_store(path: str | Path) -> Store:
+    """Open and check a store.
+
+    Raises:
+        MmjsdError: it does not exist, is damaged, of another format or version, or contradicts itself.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MmjsdError(f"{path}: no such file; build it with `mmjsd data build`, or check the path")
+    try:
+        store = _read(path)
+        fault = _fault(store.modalities, store.classes, store.splits)
+    except _Refused as error:
+        fault = str(error)
+    # h5py raises whichever of these the damaged bytes lead it to
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, OverflowError):
+        fault = "is damaged or was cut short"
+    if fault:
+        raise MmjsdError(f"{path}: {fault}; rebuild it with `mmjsd data build`, or check the path")
+    return store
+
+
+class _Refused(Exception):
+    """What is wrong with a file, without its name."""
+
+
+def _read(path: Path) -> Store:
+    if not os.access(path, os.R_OK):
+        raise _Refused("cannot be read (no permission)")
+    if not h5py.is_hdf5(path):
+        raise _Refused("is not an HDF5 file")
+    # a store is replaced, never changed, so that reading needs no lock (which network file systems may lack)
+    with h5py.File(path, "r", locking=False) as file:
+        if _attribute(file, "format", str) != FORMAT:
+            raise _Refused(f"is not of the format {FORMAT}")
+        if (version := _attribute(file, "version", int)) != VERSION:
+            raise _Refused(f"has version {version} of its format, where version {VERSION} is needed")
+        modalities = _names(file, "modalities")
+        return Store(
+            path=path,
+            kind=_attribute(file, "kind", str),
+            modalities=tuple(modalities),
+            classes=_names(file, "classes"),
+            seed=_attribute(file, "seed", int),
+            params=_json(file, "params", dict),
+            sources=_json(file, "sources", dict),
+            splits={name: _read_split(path, file, name, modalities) for name in _splits(file)},
+        )
+
+
+def _splits(file: h5py.File) -> list[str]:
+    """Names of the splits in the order in which they are used, which HDF5 does not keep."""
+    usual = ["train", "val", "test"]
+    return sorted(file, key=lambda name: (usual.index(name) if name in usual else len(usual), name))
+
+
+def _read_split(path: Path, file: h5py.File, name: str, modalities: list[str]) -> Split:
+    group = file[name]
+    if not isinstance(group, h5py.Group):
+        raise _Refused(f"/{name} is not a split")
+    if extra := set(group) - {*modalities, "pairs", "labels"}:
+        raise _Refused(f"/{name}/{min(extra)} is not one of its modalities ({', '.join(modalities)})")
+    tables = {}
+    for modality in modalities:
+        data = _dataset(group, f"{modality}/data")
+        tables[modality] = Table(
+            kind=_attribute(data, "kind", str),
+            data=_map(path, data),
+            labels=_map(path, _dataset(group, f"{modality}/labels")),
+            alphabet=_attribute(data, "alphabet", str) if "alphabet" in data.attrs else None,
+        )
+    return Split(tables, _map(path, _dataset(group, "pairs")), _map(path, _dataset(group, "labels")))
+
+
+def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
+    dataset = group.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise _Refused(f"{group.name}/{name} is missing")
+    return dataset
+
+
+def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
+    """The dataset as an array over the file itself; changes of the array stay in memory."""
+    if dataset.size == 0:
+        raise _Refused(f"{dataset.name} is empty")
+    if (offset := dataset.id.get_offset()) is None:
+        raise _Refused(f"{dataset.name} is not stored contiguously")
+    return np.memmap(path, dataset.dtype, "c", offset, dataset.shape)
+
+
+def _attribute(item: h5py.Group | h5py.Dataset, name: str, kind: Callable[[Any], Any]) -> Any:
+    where = f"attribute {name} of {item.name}"
+    if name not in item.attrs:
+        raise _Refused(f"{where} is missing")
+    value = item.attrs[name]
+    if not isinstance(value, str if kind is str else np.integer):
+        raise _Refused(f"{where} has the wrong type")
+    return kind(value)
+
+
+def _json(file: h5py.File, name: str, kind: type) -> Any:
+    try:
+        value = json.loads(_attribute(file, name, str))
+    except ValueError:
+        value = None
+    if not isinstance(value, kind):
+        raise _Refused(f"attribute {name} of / is not a JSON {kind.__name__}")
+    return value
+
+
+def _names(file: h5py.File, name: str) -> list[str]:
+    names = _json(file, name, list)
+    if not all(isinstance(item, str) for item in names):
+        raise _Refused(f"attribute {name} of / is not a list of names")
+    return names
+
+
+def _fault(modalities: Sequence[str], classes: Sequence[str], splits: Mapping[str, Split]) -> str | None:
+    """The first contradiction between the parts of a store, or None."""
+    if not (modalities and classes and splits):
+        return "modalities, classes and splits must not be empty"
+    for names in (modalities, classes):
+        if len(set(names)) < len(names):
+            return f"a name is given twice in {', '.join(names)}"
+    if reserved := {"pairs", "labels"} & set(modalities):
+        return f"no modality can be called {min(reserved)}"
+    first = next(iter(splits.values()))
+    for name, split in splits.items():
+        if list(split.modalities) != list(modalities):
+            return f"/{name} has the modalities {', '.join(split.modalities)}, not {', '.join(modalities)}"
+        for modality, table in split.modalities.items():
+            where = f"/{name}/{modality}"
+            if fault := _table_fault(table) or _labels_fault(table.labels, len(table.data), len(classes)):
+                return f"{where}/{fault}"
+            if (table.kind, table.shape) != (
+                first.modalities[modality].kind,
+                first.modalities[modality].shape,
+            ):
+                return f"{where}/data has another kind or shape than in another split"
+            if table.labels.ndim != first.labels.ndim:
+                return f"{where}/labels and other labels are classes here, attributes there"
+        if fault := _labels_fault(split.labels, len(split.pairs), len(classes)) or _pairs_fault(split):
+            return f"/{name}/{fault}"
+        if split.labels.ndim != first.labels.ndim:
+            return f"/{name}/labels and other labels are classes here, attributes there"
+    return None
+
+
+def _table_fault(table: Table) -> str | None:
+    if table.kind not in _FORMS:
+        return f"data has the kind {table.kind}, not one of {', '.join(_FORMS)}"
+    dtype, axes = _FORMS[table.kind]
+    if table.data.dtype != dtype or table.data.ndim != axes:
+        return f"data is {table.data.dtype} {table.data.shape}, not {np.dtype(dtype)} with {axes} axes"
+    if not table.data.size:
+        return "data is empty"
+    if (table.kind == "text") != (table.alphabet is not None):
+        return "data must have an alphabet if it is text, and only then"
+    if table.alphabet is not None and table.data.max() >= len(table.alphabet):
+        return f"data has token {table.data.max()}, but the alphabet has {len(table.alphabet)} symbols"
+    if table.kind == "vector" and not np.isfinite(table.data).all():
+        return "data has values that are not finite"
+    return None
+
+
+def _labels_fault(labels: NDArray[Any], rows: int, classes: int) -> str | None:
+    if labels.dtype == np.int64 and labels.shape == (rows,):
+        bound = classes
+    elif labels.dtype == np.uint8 and labels.shape == (rows, classes):
+        bound = 2
+    else:
+        return (
+            f"labels is {labels.dtype} {labels.shape}, "
+            f"neither int64 ({rows},) classes nor uint8 ({rows}, {classes}) attributes"
+        )
+    if labels.size and not (labels.min() >= 0 and labels.max() < bound):
+        return f"labels must be 0..{bound - 1} (got {labels.min()}..{labels.max()})"
+    return None
+
+
+def _pairs_fault(split: Split) -> str | None:
+    pairs, width = split.pairs, len(split.modalities)
+    if pairs.dtype != np.int32 or pairs.ndim != 2 or pairs.shape[1] != width:
+        return f"pairs is {pairs.dtype} {pairs.shape}, not int32 (samples, {width})"
+    if not len(pairs):
+        return "pairs is empty"
+    if (pairs < 0).all(axis=1).any():
+        return "pairs has a sample without any modality"
+    for column, (modality, table) in zip(pairs.T, split.modalities.items(), strict=True):
+        if column.min() < -1 or column.max() >= len(table.data):
+            return f"pairs has rows of {modality} outside -1..{len(table.data) - 1}"
+        present = column >= 0
+        if not np.array_equal(table.labels[column[present]], split.labels[present]):
+            return f"pairs gives a sample another label than its {modality} has"
+    return None
+
+
+def describe(store: Store) -> str:
+    """What is in a store, for people: origin, shapes, bytes, counts of classes, hash."""
+    lines = [
+        f"{store.path}",
+        f"  kind     {store.kind} ({FORMAT}, version {VERSION})",
+        f"  sha256   {sha256_file(store.path)}",
+        f"  bytes    {store.path.stat().st_size:,}",
+        f"  seed     {store.seed}",
+        f"  params   {', '.join(f'{key}={value}' for key, value in store.params.items())}",
+        f"  classes  {', '.join(store.classes)}",
+    ]
+    lines += [f"  source   {name} (sha256 {digest[:12]})" for name, digest in store.sources.items()]
+    for name, split in store.splits.items():
+        missing = (split.pairs < 0).mean(axis=0)
+        lines.append(f"  {name}: {len(split.pairs):,} samples; {_counts(split.labels, store.classes)}")
+        for share, (modality, table) in zip(missing, split.modalities.items(), strict=True):
+            lines.append(
+                f"    {modality}: {table.kind} {table.data.dtype} {table.data.shape}, "
+                f"{table.data.nbytes:,} bytes, missing in {share:.1%}; {_counts(table.labels, store.classes)}"
+            )
+    return "\n".join(lines)
+
+
+def _counts(labels: NDArray[Any], classes: list[str]) -> str:
+    counts = (
+        np.bincount(labels, minlength=len(classes))
+        if labels.ndim == 1
+        else labels.sum(axis=0, dtype=np.int64)
+    )
+    return "per class " + " ".join(str(count) for count in counts)

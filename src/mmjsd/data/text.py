@@ -1,0 +1,62 @@
+"""Text as token ids: the alphabet, and the table of digit words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmjsd.errors import MmjsdError
+
+__all__ = ["ALPHABET", "WORDS", "decode", "encode", "word_table"]
+
+#: The 70 symbols of the character-level texts; a token id is a position in it.
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"\\/|_@#$%^&*~`+=<>()[]{} \n"
+
+#: The English word of each digit.
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+_CODES = np.frombuffer(ALPHABET.encode("ascii"), np.uint8)
+_UNKNOWN = 255
+_IDS = np.full(256, _UNKNOWN, np.uint8)
+_IDS[_CODES] = np.arange(len(ALPHABET))
+
+
+def encode(texts: Sequence[str], length: int, pad: str = " ") -> NDArray[np.uint8]:
+    """Token ids (N, ``length``) of N texts, filled up with ``pad`` on the right.
+
+    Raises:
+        MmjsdError: a text is longer than ``length`` or has a symbol outside the alphabet.
+    """
+    for text in texts:
+        if len(text) > length:
+            raise MmjsdError(f"text {text!r}: has {len(text)} characters; shorten it to {length}")
+        if unknown := set(text) - set(ALPHABET):
+            raise MmjsdError(f"text {text!r}: {min(unknown)!r} is not in the alphabet; replace it")
+    codes = "".join(text.ljust(length, pad) for text in texts).encode("ascii")
+    return _IDS[np.frombuffer(codes, np.uint8)].reshape(len(texts), length)
+
+
+def decode(ids: NDArray[np.integer]) -> list[str]:
+    """The N texts of token ids (N, L), padding included.
+
+    Raises:
+        MmjsdError: an id is outside the alphabet.
+    """
+    ids = np.asarray(ids)
+    if ids.size and not (ids.min() >= 0 and ids.max() < len(ALPHABET)):
+        raise MmjsdError(f"token ids: must be 0..{len(ALPHABET) - 1} (got {ids.min()}..{ids.max()})")
+    return [row.tobytes().decode("ascii") for row in _CODES[ids]]
+
+
+def word_table(length: int = 8) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Every digit word at every offset 0..``length`` - 1 - len(word), blanks around it.
+
+    Returns:
+        Token ids (R, ``length``) of the distinct rows, by class, then offset, and their classes (R,).
+    """
+    rows = [
+        (" " * offset + word, label)
+        for label, word in enumerate(WORDS)
+        for offset in range(length - len(word))
+    ]
+    return encode([text for text, _ in rows], length), np.array([label for _, label in rows], np.int64)

@@ -1,0 +1,137 @@
+"""Gaussian experts, their products and mixtures, and the divergences between them.
+
+Shapes: E experts, B batch, D latent. Every expert is a diagonal Gaussian; experts are stacked on axis 0.
+All functions are closed form and vectorised over experts, except the arithmetic Jensen-Shannon divergence,
+which has none and is estimated by Monte Carlo.
+"""
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Gaussian", "jensen_shannon", "kl_divergence", "product_of_experts", "stratified_mixture"]
+
+
+class Gaussian(NamedTuple):
+    """Diagonal Gaussian; `mean` and `log_variance` are tensors of one shape (..., D)."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+    @classmethod
+    def standard(cls, *shape: int, device: torch.device | str | None = None) -> "Gaussian":
+        """N(0, I) of the given shape."""
+        zeros = torch.zeros(shape, device=device)
+        return cls(zeros, zeros)
+
+    @classmethod
+    def stack(cls, experts: "list[Gaussian]") -> "Gaussian":
+        """Experts of shape (B, D) stacked to (E, B, D)."""
+        return cls(torch.stack([e.mean for e in experts]), torch.stack([e.log_variance for e in experts]))
+
+    def rsample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A sample of the distribution's shape, differentiable in its parameters."""
+        noise = torch.randn(
+            self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        )
+        return self.mean + noise * torch.exp(0.5 * self.log_variance)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of z in nats, summed over the last axis: (..., D) -> (...)."""
+        squares = (z - self.mean) ** 2 * torch.exp(-self.log_variance)
+        return -0.5 * (squares + self.log_variance + math.log(2 * math.pi)).sum(-1)
+
+    def at(self, *index: Any) -> "Gaussian":
+        """Both tensors indexed alike."""
+        return Gaussian(self.mean[index], self.log_variance[index])
+
+
+def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Tensor:
+    """KL(q || p) in nats, closed form, summed over the last axis: (..., D) -> (...). p None: N(0, I)."""
+    if p is None:
+        return 0.5 * (torch.exp(q.log_variance) + q.mean**2 - 1 - q.log_variance).sum(-1)
+    difference = q.log_variance - p.log_variance
+    squares = (q.mean - p.mean) ** 2 * torch.exp(-p.log_variance)
+    return 0.5 * (torch.exp(difference) + squares - 1 - difference).sum(-1)
+
+
+def product_of_experts(experts: Gaussian, weights: Tensor | None = None) -> Gaussian:
+    """Normalised product prod_e q_e^w_e of Gaussian experts: (E, B, D) -> (B, D).
+
+    Args:
+        experts: means and log-variances of shape (E, B, D).
+        weights: exponents >= 0 of shape (E,) or (E, B). None: all 1, the plain product, whose precisions add
+            (Hinton 2002; Wu & Goodman 2018). Summing to 1: the weighted geometric mean, the dynamic prior of
+            mmJSD (Sutter et al. 2020, Eq. 8). An expert of weight 0 has no part; not all may be 0.
+    """
+    log_precision = -experts.log_variance
+    if weights is not None:
+        log_precision = log_precision + torch.log(_per_sample(weights, experts))
+    log_total = torch.logsumexp(log_precision, dim=0)
+    mean = (torch.exp(log_precision - log_total) * experts.mean).sum(0)
+    return Gaussian(mean, -log_total)
+
+
+def jensen_shannon(
+    experts: Gaussian, weights: Tensor, mean: Literal["geometric", "arithmetic"] = "geometric"
+) -> Tensor:
+    """Jensen-Shannon divergence sum_e w_e KL(q_e || f) with an abstract mean f of the experts: -> (B,).
+
+    Sutter et al. 2020, Definition 1; f is the dynamic prior. The caller stacks the prior as an expert.
+
+    Args:
+        experts: (E, B, D).
+        weights: (E,) or (E, B), summing to 1 over the experts.
+        mean: `geometric`: f is the weighted product of experts, closed form (Nielsen 2019).
+            `arithmetic`: f is the mixture; unbiased estimate with one sample of each expert.
+    """
+    if mean == "geometric":
+        divergences = kl_divergence(experts, product_of_experts(experts, weights))
+    else:
+        samples = experts.rsample()
+        each = experts.at(None).log_prob(samples[:, None])  # (E, E, B): log q_v(z_e)
+        log_mixture = torch.logsumexp(each + torch.log(_per_sample(weights, experts)).squeeze(-1), dim=1)
+        divergences = torch.diagonal(each).movedim(-1, 0) - log_mixture
+    # an expert of weight 0 must not count, however far it lies
+    by_sample = _per_sample(weights, experts).squeeze(-1)
+    return torch.where(by_sample > 0, by_sample * divergences, 0).sum(0)
+
+
+def stratified_mixture(
+    experts: Gaussian, weights: Tensor, generator: torch.Generator | None = None
+) -> Gaussian:
+    """One expert per sample, the mixture's posterior drawn with the least variance: (E, B, D) -> (B, D).
+
+    Args:
+        experts: (E, B, D).
+        weights: (E,): the number of samples of each expert is in proportion to its weight (largest
+            remainders, ties broken at random), which samples they are is random. (E, B), when modalities are
+            missing: each sample has a weight of its own per expert; the counts follow them up to rounding.
+        generator: source of randomness, on the device of the experts.
+    """
+    count, batch, _ = experts.mean.shape
+    device = experts.mean.device
+    order = torch.randperm(batch, generator=generator, device=device)
+    if weights.dim() == 1:
+        quota = weights.to(torch.float64) / weights.sum() * batch
+        counts = torch.floor(quota + 1e-6)
+        tie_break = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
+        rank = torch.argsort(torch.argsort(quota - counts + 1e-6 * tie_break, descending=True))
+        counts = counts + (rank < batch - counts.sum())
+        choice = torch.searchsorted(torch.cumsum(counts, 0), order.to(torch.float64), right=True)
+    else:
+        # one point in each of B equal strata of the unit interval, cut at the cumulated weights
+        jitter = torch.rand((), generator=generator, device=device)
+        points = (order + jitter) / batch
+        bounds = torch.cumsum(weights / weights.sum(0), 0)
+        choice = (points >= bounds[:-1]).sum(0)
+        # a point at a boundary must not fall to an expert of weight 0
+        choice = torch.where(weights.gather(0, choice[None])[0] > 0, choice, weights.argmax(0))
+    return experts.at(choice.clamp(max=count - 1), torch.arange(batch, device=device))
+
+
+def _per_sample(weights: Tensor, experts: Gaussian) -> Tensor:
+    """Weights (E,) or (E, B) as (E, B or 1, 1), to multiply (E, B, D)."""
+    return weights.to(experts.mean.dtype).reshape(len(weights), -1, 1)

@@ -1,0 +1,155 @@
+"""Classifiers of one modality, trained on its rows alone; they judge the coherence of generated samples."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmjsd import checkpoint
+from mmjsd.data.batches import as_input
+from mmjsd.data.store import Store, Table
+from mmjsd.devices import pick_device
+from mmjsd.errors import MmjsdError
+from mmjsd.models.networks.text import one_hot
+from mmjsd.models.vae import Modality
+from mmjsd.records import atomic_write
+
+__all__ = ["Classifier", "load_classifier", "train_classifier"]
+
+
+class Classifier(nn.Module):
+    """Logits of the classes from one modality; `features` are the penultimate ones.
+
+    Images: three convolutions with batch normalisation and pooling. Text: reads token ids (B, L) or character
+    probabilities (B, L, A), so that it can judge a generated text as a whole.
+    """
+
+    def __init__(self, modality: Modality, classes: int):
+        super().__init__()
+        self.kind = modality.kind
+        if modality.kind == "image":
+            channels = modality.shape[0]
+            layers: list[nn.Module] = []
+            for width in (32, 64, 128):
+                layers += [
+                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(width),
+                    nn.ReLU(),
+                ]
+                layers += [nn.MaxPool2d(2)]
+                channels = width
+            side = [s // 8 for s in modality.shape[1:]]
+            self.body = nn.Sequential(
+                *layers, nn.Flatten(), nn.Linear(128 * side[0] * side[1], 128), nn.ReLU()
+            )
+        elif modality.kind == "text":
+            self.body = nn.Sequential(
+                nn.LazyConv1d(64, 1),
+                nn.ReLU(),
+                nn.Conv1d(64, 128, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv1d(128, 128, 3, padding=1),
+                nn.ReLU(),
+                nn.AdaptiveMaxPool1d(1),  # a word counts wherever it stands
+                nn.Flatten(),
+            )
+        else:
+            raise MmjsdError(f"models/classifiers: no classifier for a modality of kind {modality.kind!r}")
+        self.dropout = nn.Dropout(0.2)
+        self.head = nn.Linear(128, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, 128)."""
+        return self.body(one_hot(x) if self.kind == "text" else x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> logits (B, classes)."""
+        return self.head(self.dropout(self.features(x)))
+
+
+def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, seed: int) -> None:
+    """Train on the distinct rows of the modality; write `model.pt` and `metrics.json` into the folder.
+
+    metrics.json holds the accuracy on the rows of the test split.
+    """
+    torch.manual_seed(seed)
+    device = pick_device("auto")
+    folder.mkdir(parents=True, exist_ok=True)
+    table = store.splits["train"].modalities[modality]
+    spec = Modality(modality, table.kind, tuple(table.shape), table.size)
+    rows, labels = _resident(table, device)
+    classifier = Classifier(spec, len(store.classes)).to(device)
+    classifier.eval()(as_input(rows[:1]))  # sets the lazy layer's size
+    classifier.to(memory_format=torch.channels_last)
+    batch_size = 128
+    steps = max(1, -(-len(rows) // batch_size))
+    # few rows (text) need more passes for as many steps
+    epochs = max(epochs, -(-200 // steps))
+    optimiser = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=epochs * steps)
+    classifier.train()
+    for epoch in range(epochs):
+        for samples in torch.randperm(len(rows), device=device).split(batch_size):
+            loss = F.cross_entropy(classifier(_smoothed(as_input(rows[samples]), table)), labels[samples])
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        if epoch % max(1, epochs // 10) == 0 or epoch == epochs - 1:
+            print(f"classifier of {modality}: epoch {epoch + 1}/{epochs}, loss {loss.item():.4f}", flush=True)
+
+    accuracy = _accuracy(classifier.eval(), store.splits["test"].modalities[modality], device)
+    print(f"classifier of {modality}: test accuracy {accuracy:.4f}", flush=True)
+    atomic_write(folder / "metrics.json", json.dumps({"accuracy": accuracy}, indent=2) + "\n")
+    content = {
+        "kind": "classifier",
+        "modality": tuple(spec),
+        "classes": len(store.classes),
+        "accuracy": accuracy,
+        "weights": {key: value.cpu() for key, value in classifier.state_dict().items()},
+    }
+    checkpoint.write(folder / "model.pt", content)
+
+
+def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, float]:
+    """A trained classifier in eval mode, and its test accuracy.
+
+    Raises:
+        MmjsdError: none there, or a damaged one.
+    """
+    path = folder / "model.pt"
+    content = checkpoint.read(path, "classifier", "train it (again) with `mmjsd classify`")
+    try:
+        classifier = Classifier(Modality(*content["modality"]), content["classes"])
+        classifier.load_state_dict(content["weights"])
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise MmjsdError(
+            f"{path}: written by another version; train it again with `mmjsd classify`"
+        ) from None
+    return classifier.to(device).to(memory_format=torch.channels_last).eval(), content["accuracy"]
+
+
+def _resident(table: Table, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.tensor(table.data, device=device), torch.tensor(table.labels, device=device)
+
+
+def _smoothed(x: Tensor, table: Table) -> Tensor:
+    """Text of training as uncertain characters, as generated text has them; images unchanged."""
+    if table.kind != "text":
+        return x
+    sharp = one_hot(x).transpose(1, 2)
+    share = 0.5 * torch.rand(len(x), 1, 1, device=x.device)
+    noise = torch.rand_like(sharp) ** 4
+    return (1 - share) * sharp + share * noise / noise.sum(-1, keepdim=True)
+
+
+@torch.no_grad()
+def _accuracy(classifier: Classifier, table: Table, device: torch.device) -> float:
+    rows, labels = _resident(table, device)
+    right = [
+        (classifier(as_input(r)).argmax(1) == t).sum()
+        for r, t in zip(rows.split(1024), labels.split(1024), strict=True)
+    ]
+    return float(sum(right) / len(rows))

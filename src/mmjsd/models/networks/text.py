@@ -1,0 +1,59 @@
+"""Text of 8 characters: a 1x1 convolution to 128 channels and two 4-wide ones, and their mirror image."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmjsd.data.text import ALPHABET
+
+__all__ = ["decoder", "encoder", "one_hot"]
+
+FEATURES = 128
+
+
+def one_hot(text: Tensor) -> Tensor:
+    """Token ids (B, L), or character probabilities (B, L, alphabet) as they are, to channels first."""
+    probabilities = text if text.is_floating_point() else F.one_hot(text, len(ALPHABET)).float()
+    return probabilities.transpose(1, 2)
+
+
+class _Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(len(ALPHABET), FEATURES, 1),
+            nn.ReLU(),
+            nn.Conv1d(FEATURES, FEATURES, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv1d(FEATURES, FEATURES, 4),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+
+    def forward(self, text: Tensor) -> Tensor:
+        return self.body(one_hot(text))
+
+
+class _Decoder(nn.Module):
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(latent, FEATURES),
+            nn.ReLU(),
+            nn.Unflatten(1, (FEATURES, 1)),
+            nn.ConvTranspose1d(FEATURES, FEATURES, 4),
+            nn.ReLU(),
+            nn.ConvTranspose1d(FEATURES, FEATURES, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv1d(FEATURES, len(ALPHABET), 1),
+        )
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.body(latent).transpose(1, 2)
+
+
+def encoder() -> tuple[nn.Module, int]:
+    return _Encoder(), FEATURES
+
+
+def decoder(latent: int) -> nn.Module:
+    return _Decoder(latent)

@@ -1,0 +1,196 @@
+"""The multimodal VAE: one encoder and decoder per modality around a shared latent c.
+
+With modality-specific subspaces each modality also has a private latent s_j. The model knows neither the names
+nor the number of its modalities: they come from the store.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from mmjsd.data.store import Split
+from mmjsd.distributions import Gaussian, product_of_experts, stratified_mixture
+from mmjsd.errors import MmjsdError
+from mmjsd.models import networks
+from mmjsd.models.likelihoods import likelihood_mean, log_likelihood
+
+__all__ = ["Fusion", "Modality", "MultimodalVAE", "Posteriors", "modalities_of"]
+
+Fusion = Literal["geometric", "mixture", "product_with_prior"]
+"""How the posteriors of a subset become one: dynamic prior (geometric mean), mixture, product with the prior."""
+
+
+class Modality(NamedTuple):
+    """What the model needs to know of a modality."""
+
+    name: str
+    kind: str
+    """`image`, `text` or `vector`."""
+    shape: tuple[int, ...]
+    size: int
+    """Data size: values of one sample (characters of a text)."""
+
+
+def modalities_of(split: Split) -> list[Modality]:
+    """The modalities of a store's split, in their order."""
+    return [Modality(name, t.kind, tuple(t.shape), t.size) for name, t in split.modalities.items()]
+
+
+class Posteriors(NamedTuple):
+    """Unimodal posteriors."""
+
+    shared: Gaussian
+    """q(c|x_j), experts stacked: (E, B, shared latent)."""
+    private: dict[str, Gaussian]
+    """q(s_j|x_j) by modality: (B, private latent). The latent has 0 dimensions without subspaces."""
+
+
+class MultimodalVAE(nn.Module):
+    """Encoders q(c|x_j), q(s_j|x_j) and decoders p(x_j|s_j,c).
+
+    Args:
+        modalities: in the order of the store.
+        shared_latent, private_latent: dimensions of c and of each s_j (0: no subspaces).
+        fusion: how the posteriors of a subset are combined after training (its objective's own way).
+        weights: pi of the modalities (M,), by which `geometric` and `mixture` weigh them.
+        likelihood_scale: scale of the Laplace likelihood.
+    """
+
+    def __init__(
+        self,
+        modalities: list[Modality],
+        *,
+        shared_latent: int,
+        private_latent: int,
+        fusion: Fusion,
+        weights: list[float],
+        likelihood_scale: float,
+    ):
+        super().__init__()
+        assert fusion in get_args(Fusion), fusion
+        self.modalities = {m.name: m for m in modalities}
+        self.shared_latent, self.private_latent = shared_latent, private_latent
+        self.fusion = fusion
+        self.weights = dict(zip(self.modalities, weights, strict=True))
+        self.likelihood_scale = likelihood_scale
+        self.encoders, self.heads, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        for m in modalities:
+            latent = shared_latent + private_latent
+            body, features, decoder = networks.build(m.kind, m.shape, latent)
+            self.encoders[m.name], self.decoders[m.name] = body, decoder
+            self.heads[m.name] = nn.Linear(features, 2 * latent)
+        self.to(memory_format=torch.channels_last)  # the layout convolutions are fastest in
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def encode(self, values: Mapping[str, Tensor]) -> Posteriors:
+        """Unimodal posteriors of the given modalities, (B, ...) each, experts in the order given.
+
+        Raises:
+            MmjsdError: none given, one the model does not have, or one of another shape.
+        """
+        shared, private = [], {}
+        for name, x in self._checked(values).items():
+            head = self.heads[name](self.encoders[name](x)).float()
+            means, log_variances = head.chunk(2, dim=-1)
+            sizes = [self.shared_latent, self.private_latent]
+            (c_mean, s_mean), (c_var, s_var) = means.split(sizes, -1), log_variances.split(sizes, -1)
+            shared.append(Gaussian(c_mean, c_var))
+            private[name] = Gaussian(s_mean, s_var)
+        return Posteriors(Gaussian.stack(shared), private)
+
+    def posterior(
+        self, experts: Gaussian, subset: tuple[str, ...], generator: torch.Generator | None = None
+    ) -> Gaussian:
+        """q(c|x_A) of a subset A of modalities from its unimodal posteriors: (A, B, D) -> (B, D).
+
+        One modality: its posterior. Several: the product with the prior (MVAE), the mixture, one expert per
+        sample (MMVAE, and mmJSD with arithmetic mean), or the dynamic prior of A, the geometric mean with
+        the weights renormalised over A (mmJSD).
+        """
+        if len(subset) == 1:
+            return experts.at(0)
+        if self.fusion == "product_with_prior":
+            return product_of_experts(with_prior(experts))
+        weights = torch.tensor([self.weights[name] for name in subset], device=experts.mean.device)
+        if not weights.sum() > 0:
+            weights = torch.ones_like(weights)  # modalities that never weighed in training weigh alike
+        weights = weights / weights.sum()
+        if self.fusion == "geometric":
+            return product_of_experts(experts, weights)
+        return stratified_mixture(experts, weights, generator)
+
+    def decode(self, name: str, private: Tensor, shared: Tensor) -> Tensor:
+        """Parameters of p(x_j | s_j, c): (B, private), (B, shared) -> mean of an image, logits of a text."""
+        return self.decoders[name](torch.cat([private, shared], dim=-1))
+
+    def log_likelihood(self, name: str, output: Tensor, x: Tensor) -> Tensor:
+        """log p(x_j | s_j, c) in nats from the decoder's output: -> (B,)."""
+        return log_likelihood(self.modalities[name].kind, output, x, self.likelihood_scale)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        given: Mapping[str, Tensor] | None = None,
+        n: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Samples of every modality, each the mean of its likelihood given sampled latents.
+
+        Args:
+            given: modality -> inputs (B, ...): c is sampled from the posterior of these. None: from the prior.
+            n: number of samples; with `given`, of samples per input (1 when not said), consecutive.
+            generator: source of randomness, on the model's device.
+
+        Returns:
+            modality -> samples (n or B * n, ...); text as character probabilities.
+
+        Raises:
+            MmjsdError: neither `given` nor `n`, or inputs that do not fit the model.
+        """
+        if given:
+            experts = self.encode({name: x.to(self.device) for name, x in given.items()}).shared
+            experts = Gaussian(*(t.repeat_interleave(n or 1, dim=1) for t in experts))
+            posterior = self.posterior(experts, tuple(given), generator)
+        elif n:
+            posterior = Gaussian.standard(n, self.shared_latent, device=self.device)
+        else:
+            raise MmjsdError("generate: say how many samples (n), or what they are given")
+        return self.generate_from(posterior.rsample(generator), generator=generator)
+
+    def generate_from(
+        self,
+        shared: Tensor,
+        targets: tuple[str, ...] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """Samples of the target modalities (default: all) given c (B, D), private latents from N(0, I)."""
+        samples = {}
+        for name in targets or self.modalities:
+            private = Gaussian.standard(len(shared), self.private_latent, device=shared.device)
+            output = self.decode(name, private.rsample(generator), shared)
+            samples[name] = likelihood_mean(self.modalities[name].kind, output)
+        return samples
+
+    def _checked(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        if not values:
+            raise MmjsdError(f"encode: no modality given; the model has {', '.join(self.modalities)}")
+        for name, x in values.items():
+            if name not in self.modalities:
+                raise MmjsdError(
+                    f"encode: the model has no modality {name!r}; it has {', '.join(self.modalities)}"
+                )
+            shape = self.modalities[name].shape
+            if tuple(x.shape[1 : 1 + len(shape)]) != shape:
+                raise MmjsdError(f"encode: {name} must have shape (B, *{shape}), got {tuple(x.shape)}")
+        return values
+
+
+def with_prior(experts: Gaussian) -> Gaussian:
+    """The experts and N(0, I) as one more, the last: (E, B, D) -> (E + 1, B, D)."""
+    mean = torch.cat([experts.mean, torch.zeros_like(experts.mean[:1])])
+    return Gaussian(mean, torch.cat([experts.log_variance, torch.zeros_like(experts.mean[:1])]))

@@ -1,0 +1,193 @@
+"""The steps of the pipeline, defined once for Snakemake and the command line.
+
+Each function names one product: where it lies (relative to the working directory), what it is made from and
+the parameters it depends on. Changing a parameter therefore concerns the products that list it, and what is
+made from those.
+"""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmjsd.errors import MmjsdError
+from mmjsd.params import Params
+from mmjsd.records import Product
+
+__all__ = [
+    "BUILDERS",
+    "PUBLISHED",
+    "classifier",
+    "comparison",
+    "dataset",
+    "evaluation",
+    "products",
+    "source_folder",
+    "tracking",
+    "training",
+]
+
+#: The module that builds each kind of dataset. Kept as names, for importing it takes long.
+BUILDERS = {"mnist_svhn_text": "mmjsd.data.digits"}
+
+#: Values from papers, shown beside ours.
+PUBLISHED = Path("docs/published.yaml")
+
+
+def products(params: Params, published: Path = PUBLISHED) -> list[Product]:
+    """All products, each after those it is made from."""
+    runs = [(run, seed) for run in params.runs for seed in params.seeds]
+    used = [key for key in params.datasets if any(run.dataset == key for run in params.runs.values())]
+    return [
+        *(dataset(params, key) for key in used),
+        *(classifier(params, key, modality) for key in used for modality in params.datasets[key].modalities),
+        *(training(params, run, seed) for run, seed in runs),
+        *(evaluation(params, run, seed) for run, seed in runs),
+        *(tracking(params, run, seed) for run, seed in runs),
+        comparison(params, published),
+    ]
+
+
+def source_folder(params: Params, key: str) -> Path:
+    """Where the source files of a dataset lie, or are put."""
+    source = _entry(params.datasets, key, "dataset").source
+    if source == "standin":
+        return Path("data/sources") / key
+    return Path("data/sources/official") if source == "download" else Path(source)
+
+
+def dataset(params: Params, key: str) -> Product:
+    """The multimodal store of a dataset."""
+    chosen = _entry(params.datasets, key, "dataset")
+    settings = chosen.model_dump()
+    inputs: tuple[Path, ...] = ()
+    if chosen.source != "standin":
+        settings["options"] = {k: v for k, v in settings["options"].items() if not k.startswith("standin_")}
+    if chosen.source not in ("standin", "download"):
+        from mmjsd.data.digits import find_sources
+
+        inputs = tuple(sorted(find_sources(Path(chosen.source)).values()))
+        del settings["source"]  # which files they are is in the inputs
+    store = _store(key)
+    return Product(
+        name=f"data build {key}",
+        record=store.with_suffix(".record.json"),
+        outputs=(store,),
+        params=settings,
+        inputs=inputs,
+        code=(BUILDERS[chosen.kind],),
+    )
+
+
+def classifier(params: Params, key: str, modality: str) -> Product:
+    """The classifier of one modality of a dataset, the judge of what is generated."""
+    chosen = _entry(params.datasets, key, "dataset")
+    _entry(dict.fromkeys(chosen.modalities), modality, f"modality of {key}")
+    folder = _classifier_folder(key, modality)
+    return Product(
+        name=f"classify {key} {modality}",
+        record=folder / "record.json",
+        outputs=(folder / "model.pt", folder / "metrics.json"),
+        params={"modality": modality, "epochs": params.evaluation.classifier_epochs, "seed": chosen.seed},
+        inputs=(_store(key),),
+        code=("mmjsd.models.classifiers",),
+    )
+
+
+def training(params: Params, run: str, seed: int) -> Product:
+    """The trained model of one run and seed."""
+    chosen = _entry(params.runs, run, "run")
+    folder = _run_folder(params, run, seed)
+    return Product(
+        name=f"train {run} --seed {seed}",
+        record=folder / "training.record.json",
+        outputs=(folder / "model.pt", folder / "history.csv"),
+        params={**chosen.model_dump(), "seed": seed},
+        inputs=(_store(chosen.dataset),),
+        code=("mmjsd.training",),
+    )
+
+
+def evaluation(params: Params, run: str, seed: int) -> Product:
+    """The metrics of one run and seed."""
+    chosen = _entry(params.runs, run, "run")
+    folder = _run_folder(params, run, seed)
+    classifiers = [
+        path
+        for modality in params.datasets[chosen.dataset].modalities
+        for path in classifier(params, chosen.dataset, modality).outputs
+    ]
+    return Product(
+        name=f"evaluate {run} --seed {seed}",
+        record=folder / "evaluation.record.json",
+        outputs=(folder / "metrics.json",),
+        # a classifier trained for longer is another input
+        params=params.evaluation.model_dump(exclude={"classifier_epochs"}),
+        inputs=(folder / "model.pt", folder / "history.csv", _store(chosen.dataset), *classifiers),
+        code=("mmjsd.evaluation",),
+    )
+
+
+def tracking(params: Params, run: str, seed: int) -> Product:
+    """The MLflow run of one run and seed; its parameters are those that are logged."""
+    chosen = _entry(params.runs, run, "run")
+    folder = _run_folder(params, run, seed)
+    return Product(
+        name=f"track {run} --seed {seed}",
+        record=folder / "tracking.record.json",
+        outputs=(folder / "mlflow.json",),
+        params={
+            "name": run if len(params.seeds) == 1 else f"{run}/seed-{seed}",
+            "run": {**chosen.model_dump(), "seed": seed},
+            "dataset": params.datasets[chosen.dataset].model_dump(),
+            "evaluation": params.evaluation.model_dump(),
+        },
+        inputs=(folder / "model.pt", folder / "history.csv", folder / "metrics.json", _store(chosen.dataset)),
+        code=("mmjsd.tracking",),
+    )
+
+
+def comparison(params: Params, published: Path = PUBLISHED) -> Product:
+    """The tables that compare all runs; its parameters are their rows."""
+    rows: list[dict[str, Any]] = [
+        {
+            "dataset": run.dataset,
+            "kind": params.datasets[run.dataset].kind,
+            "source": params.datasets[run.dataset].source,
+            "run": key,
+            "seed": seed,
+            "objective": run.objective,
+            "subspaces": run.private_latent > 0,
+            "metrics": (_run_folder(params, key, seed) / "metrics.json").as_posix(),
+        }
+        for key, run in params.runs.items()
+        for seed in params.seeds
+    ]
+    return Product(
+        name="compare",
+        record=Path("results/comparison.record.json"),
+        outputs=(Path("results/comparison.csv"), Path("results/comparison.md")),
+        params={"rows": rows},
+        inputs=(*(Path(row["metrics"]) for row in rows), *([published] if published.is_file() else [])),
+        code=("mmjsd.reporting.tables",),
+    )
+
+
+def _store(key: str) -> Path:
+    return Path("data") / f"{key}.h5"
+
+
+def _classifier_folder(key: str, modality: str) -> Path:
+    return Path("results") / key / "classifiers" / modality
+
+
+def _run_folder(params: Params, run: str, seed: int) -> Path:
+    return Path("results") / params.runs[run].dataset / run / f"seed-{seed}"
+
+
+def _entry(entries: Mapping[str, Any], key: str, what: str) -> Any:
+    if key in entries:
+        return entries[key]
+    near = difflib.get_close_matches(key, entries, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(entries)}"
+    raise MmjsdError(f"{key}: no such {what}; {hint}")

@@ -1,0 +1,232 @@
+"""What made each artifact, by content.
+
+A step of the pipeline makes a :class:`Product` and, last of all, its record: the parameters, and the sha256
+of inputs, code and outputs. A product is fresh if its record says what would be written now. File times say
+nothing of that after a checkout, a copy or an edit by hand; :func:`reconcile` brings them into agreement with
+the records, so that a workflow manager that goes by file times does what is needed and no more.
+
+This module knows no step; :mod:`mmjsd.pipeline` lists them.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "Product",
+    "atomic_write",
+    "code_digests",
+    "digest_of",
+    "making",
+    "reconcile",
+    "sha256_file",
+    "staleness",
+]
+
+#: Modules that are part of no product's code: what they do to a product shows in its record.
+_UNCOUNTED = frozenset({"mmjsd.params", "mmjsd.errors", "mmjsd.records"})
+
+
+@dataclass(frozen=True)
+class Product:
+    """What one step makes, and what it makes it from."""
+
+    name: str
+    """Unique, and the arguments of the command that makes it."""
+    record: Path
+    outputs: tuple[Path, ...]
+    params: dict[str, Any]
+    """All parameters that it depends on, and no others; as JSON has them."""
+    inputs: tuple[Path, ...]
+    code: tuple[str, ...]
+    """Names of the modules that make it; what they import is found."""
+
+
+def atomic_write(path: str | Path, content: bytes | str) -> None:
+    """Write a file so that at no moment, and after no failure, a partial one has its name.
+
+    Raises:
+        OSError: it cannot be written; the error names ``path``, whose old content is untouched.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest_of(value: Any) -> str:
+    """The sha256 of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_file(path: str | Path) -> str:
+    """The sha256 of a file's content; a file is read once per process as long as it does not change."""
+    status = os.stat(path)
+    return _sha256(str(path), status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _sha256(path: str, *_identity: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- code -------------------------------------------------------------------------------------------------
+
+
+def code_digests(modules: Iterable[str]) -> dict[str, str]:
+    """The sha256 of the code of ``modules`` and of all that they import from their own package.
+
+    Comments, docstrings and layout don't count. Imports are found without running anything, those inside of
+    functions too. A package's ``__init__`` counts where a name is taken from it, not where a module below it
+    is.
+    """
+    digests: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in digests or name in _UNCOUNTED:
+            continue
+        path = _source(name)
+        if path is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        status = path.stat()
+        digests[name], imported = _read_code(name, path, status.st_size, status.st_mtime_ns)
+        waiting += imported
+    return dict(sorted(digests.items()))
+
+
+@cache
+def _read_code(name: str, path: Path, *_identity: int) -> tuple[str, list[str]]:
+    tree = _WithoutDocstrings().visit(ast.parse(path.read_bytes()))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    # the text of the tree: unlike its dump, it is the same in all versions of Python
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), sorted(_imports(tree, package))
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """The modules of ``package``'s top-level package that are imported anywhere in ``tree``."""
+    top = package.partition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            source = ".".join(filter(None, (base, node.module)))
+            if source.partition(".")[0] != top:
+                continue
+            named = [f"{source}.{alias.name}" for alias in node.names]
+            found = [name if _source(name) else source for name in named]
+        else:
+            continue
+        yield from (name for name in found if name.partition(".")[0] == top)
+
+
+@cache
+def _folder(top: str) -> Path:
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named {top!r}", name=top)
+    return Path(spec.origin).parent
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module, found without importing the packages around it."""
+    top, *rest = module.split(".")
+    base = _folder(top).joinpath(*rest)
+    candidates = (base / "__init__.py", base.with_name(f"{base.name}.py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+# --- records ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def making(product: Product) -> Iterator[str]:
+    """Surrounds the work that makes a product: its old record goes first, its new one comes last.
+
+    What it is made from is noted before the work, so an edit while it lasts is not mistaken for its origin.
+
+    Yields:
+        A hash of that origin, which marks unfinished work as belonging to it.
+    """
+    origin = _origin(product)
+    product.record.parent.mkdir(parents=True, exist_ok=True)
+    product.record.unlink(missing_ok=True)
+    yield digest_of(origin)
+    content = {**origin, "outputs": _hashes(product.outputs)}
+    atomic_write(product.record, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def staleness(product: Product) -> str | None:
+    """Why a product has to be made, or None if it is fresh."""
+    try:
+        record = json.loads(product.record.read_bytes())
+        now = {**_origin(product), "outputs": _hashes(product.outputs)}
+    except (FileNotFoundError, ValueError):
+        return "incomplete"
+    if not isinstance(record, dict):
+        return "incomplete"
+    differ = [key for key in now if record.get(key) != now[key]]
+    return f"other {' and '.join(differ)}" if differ else None
+
+
+def _origin(product: Product) -> dict[str, Any]:
+    params = json.loads(json.dumps(product.params))
+    return {"params": params, "code": code_digests(product.code), "inputs": _hashes(product.inputs)}
+
+
+def _hashes(paths: Iterable[Path]) -> dict[str, str]:
+    return {path.as_posix(): sha256_file(path) for path in paths}
+
+
+def reconcile(products: Iterable[Product], *, apply: bool, log: Callable[[str], None]) -> None:
+    """Make file times and records agree with the content of the products, given in topological order.
+
+    A stale product loses its record, and so do all that are made from it: whoever goes by missing files and
+    file times makes them again. A fresh one that is older than what it is made from gets the present as its
+    time. Without ``apply`` nothing is touched, only the stale ones are logged.
+    """
+    stale: set[Path] = set()
+    record_of: dict[Path, Path] = {}
+    for product in products:
+        record_of |= dict.fromkeys(product.outputs, product.record)
+        reason = "other inputs" if stale & set(product.inputs) else staleness(product)
+        if reason:
+            stale |= set(product.outputs)
+            if product.record.exists():
+                log(f"{product.record}: to be made again ({reason})")
+                if apply:
+                    product.record.unlink()
+        elif apply:
+            _renew(product, [record_of[path] for path in product.inputs if path in record_of])
+
+
+def _renew(product: Product, records: Iterable[Path]) -> None:
+    made = [*product.outputs, product.record]
+    asked = max((path.stat().st_mtime_ns for path in (*product.inputs, *records)), default=0)
+    if min(path.stat().st_mtime_ns for path in made) < asked:
+        moment = max(time.time_ns(), asked)
+        for path in made:
+            os.utime(path, ns=(moment, moment))

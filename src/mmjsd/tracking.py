@@ -1,0 +1,182 @@
+"""MLflow: one run per parameter set and seed, ready to compare."""
+
+import csv
+import json
+import logging
+import math
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from mmjsd.errors import MmjsdError
+from mmjsd.records import atomic_write, digest_of, sha256_file
+
+__all__ = ["STORE", "track"]
+
+#: Where runs are kept unless MLFLOW_TRACKING_URI says otherwise.
+STORE = "sqlite:///mlflow.db"
+
+_BATCH = 1000  # values that MLflow takes at once
+
+
+def track(
+    folder: Path,
+    store: Path,
+    *,
+    experiment: str,
+    key: str,
+    name: str,
+    run: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    evaluation: Mapping[str, Any],
+) -> None:
+    """Log an evaluated run and write `mlflow.json`, which says where to find it.
+
+    Earlier runs of the same key are deleted once the new one is complete.
+
+    Args:
+        folder: results/<dataset>/<run>/seed-<n>, with model.pt, history.csv and metrics.json.
+        store: the store it was trained on.
+        experiment: name of the MLflow experiment.
+        key: dataset/run/seed, the tag `pipeline.key`.
+        name: of the MLflow run.
+        run, dataset, evaluation: all resolved parameters.
+    """
+    # before MLflow is imported, which reads them then
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow
+
+    from mmjsd.training import load_model
+
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    history = _read_history(folder / "history.csv")
+    metrics = _read_metrics(folder / "metrics.json")
+    model, _ = load_model(folder)
+    data = sha256_file(store)
+    # what training has as last value of its curves is not logged twice
+    final = {k: v for k, v in metrics.items() if not k.startswith("train/")}
+    numbers = {k: v for k, v in final.items() if _is_number(v)}
+    parameters = dict(_flat({**run, "dataset": dataset, "evaluation": evaluation}))
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI", STORE)
+    mlflow.set_tracking_uri(uri)
+    client, experiment_id = _connect(uri, experiment)
+    earlier = client.search_runs([experiment_id], filter_string=f"tags.`pipeline.key` = '{key}'")
+    tags = {
+        "pipeline.key": key,
+        "params.hash": digest_of([run, dataset, evaluation]),
+        "data.sha256": data,
+        "data.source": str(dataset["source"]),
+        "mmjsd.version": version("mmjsd"),
+        **_git_tags(),
+        **{k: str(v) for k, v in final.items() if k not in numbers},
+    }
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as started:
+        mlflow.log_params(parameters)
+        mlflow.log_input(_described(store, experiment, data), context="training")
+        mlflow.log_metrics({k: v for k, v in numbers.items() if math.isfinite(v)})
+        curves = list(_curves(history))
+        for start in range(0, len(curves), _BATCH):
+            client.log_batch(started.info.run_id, metrics=curves[start : start + _BATCH])
+        for file in ("history.csv", "metrics.json"):
+            mlflow.log_artifact(str(folder / file))
+        mlflow.pytorch.log_model(
+            model,
+            name="model",
+            serialization_format="pickle",
+            # given, for finding them out would load the model in another process
+            pip_requirements=[f"mmjsd=={version('mmjsd')}", f"torch=={version('torch')}"],
+        )
+    for old in earlier:
+        client.delete_run(old.info.run_id)
+    content = {"run_id": started.info.run_id, "experiment": experiment, "name": name, "tracking_uri": uri}
+    atomic_write(folder / "mlflow.json", json.dumps(content, indent=2) + "\n")
+    print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
+
+
+def _connect(uri: str, experiment: str) -> tuple[Any, str]:
+    """A client, and the id of the experiment, which is created where there is none."""
+    import mlflow
+
+    local = uri.startswith("sqlite:///")
+    lock = f"{uri.removeprefix('sqlite:///')}.lock" if local else "mlflow.db.lock"
+    # the first connection creates the tables, and two at once ruin the database
+    with FileLock(lock):
+        client = mlflow.MlflowClient(uri)
+        found = client.get_experiment_by_name(experiment)
+        if found:
+            return client, found.experiment_id
+        folder = Path("mlruns").resolve().as_uri() if local else None
+        return client, client.create_experiment(experiment, artifact_location=folder)
+
+
+def _described(store: Path, name: str, sha256: str) -> Any:
+    """The dataset as MLflow shows it, without reading it."""
+    from mlflow.data.dataset_source_registry import resolve_dataset_source
+    from mlflow.data.meta_dataset import MetaDataset
+
+    described: Any = MetaDataset  # MLflow's annotations call it abstract
+    return described(resolve_dataset_source(str(store)), name=name, digest=sha256[:36])
+
+
+def _curves(history: list[dict[str, float]]) -> Iterator[Any]:
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    for row in history:
+        for column, value in row.items():
+            if column != "epoch" and math.isfinite(value):
+                yield Metric(f"train/{column}", value, now, int(row["epoch"]))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _git_tags() -> dict[str, str]:
+    """Commit of the working directory, and whether tracked files differ from it; nothing outside of git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return {"git.commit": commit, "git.dirty": str(bool(git("status", "--porcelain", "-uno"))).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+def _read_history(path: Path) -> list[dict[str, float]]:
+    try:
+        with path.open(newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        _ = [row["epoch"] for row in rows]
+    except (ValueError, TypeError, KeyError):
+        raise MmjsdError(f"{path}: damaged; train the run again with `mmjsd train`") from None
+    return rows
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`")
+    return content

@@ -1,0 +1,222 @@
+"""Training of one run: a loop that reads from top to bottom."""
+
+import csv
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from mmjsd import checkpoint
+from mmjsd.data.batches import ResidentSplit
+from mmjsd.data.store import Store
+from mmjsd.devices import autocast, pick_device, repays_compilation
+from mmjsd.errors import MmjsdError
+from mmjsd.models.vae import Modality, MultimodalVAE, modalities_of
+from mmjsd.objectives import OBJECTIVES, fusion_of
+from mmjsd.params import Run
+from mmjsd.records import atomic_write
+
+__all__ = ["build_model", "load_model", "train"]
+
+
+def build_model(modalities: list[Modality], run: Run) -> MultimodalVAE:
+    """A model with fresh weights, as the run's parameters say."""
+    return MultimodalVAE(
+        modalities,
+        shared_latent=run.shared_latent,
+        private_latent=run.private_latent,
+        fusion=fusion_of(run),
+        weights=[run.weights.get(m.name, 1.0) for m in modalities],
+        likelihood_scale=run.likelihood_scale,
+    )
+
+
+def train(
+    run: Run,
+    store: Store,
+    folder: Path,
+    *,
+    name: str,
+    seed: int,
+    fingerprint: str = "",
+    replace: bool = False,
+) -> None:
+    """Train and write `model.pt` and `history.csv` into the folder.
+
+    After every epoch `checkpoint.pt` is replaced; where there is one, training goes on from it exactly: the same
+    parameters, optimiser and random states, so the same numbers as without the interruption.
+
+    Args:
+        run: resolved parameters.
+        store: its `train` split is used.
+        folder: results/<dataset>/<run>/seed-<n>, made where missing.
+        name: of the run, for messages.
+        seed: of the weights, the shuffling and the sampling.
+        fingerprint: of all that determines the result; a checkpoint with another one is not gone on from.
+        replace: discard such a checkpoint instead of refusing it.
+
+    Raises:
+        MmjsdError: a damaged checkpoint or one of other parameters, a loss that is not finite, no such device.
+    """
+    torch.set_num_threads(run.threads)
+    torch.manual_seed(seed)
+    device = pick_device(run.device)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    data = ResidentSplit(store.splits["train"], device)
+    modalities = modalities_of(store.splits["train"])
+    model = build_model(modalities, run).to(device)
+    optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
+    objective: Any = OBJECTIVES[run.objective](modalities, run)
+    history: list[dict[str, float]] = []
+    resume = _read_checkpoint(folder / "checkpoint.pt", fingerprint, replace)
+    if resume:
+        model.load_state_dict(resume["model"])
+        optimiser.load_state_dict(resume["optimiser"])
+        checkpoint.restore_random_state(resume["random"])
+        history = resume["history"]
+
+    steps = max(1, len(data) // run.batch_size)
+    if repays_compilation(run.compile, run.epochs * steps * run.batch_size, device):
+        objective = torch.compile(objective)
+    precision = autocast(run.precision, device)
+    progress = _Progress(f"{name} seed {seed}", run.epochs, steps, run.batch_size)
+    for epoch in range(len(history), run.epochs):
+        started = time.perf_counter()
+        losses = torch.zeros(steps, device=device)
+        sums: dict[str, torch.Tensor] = {}
+        for step, samples in enumerate(data.shuffled(run.batch_size)):
+            with precision:
+                loss, terms = objective(model, data.batch(samples))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            losses[step] = loss.detach()
+            sums = {term: sums.get(term, 0) + value for term, value in terms.items()}
+            progress.step(epoch, step, losses)
+        _refuse_unless_finite(losses, sums, epoch, name, folder)
+        seconds = time.perf_counter() - started
+        history.append(
+            {"epoch": epoch + 1, "loss": losses.mean().item()}
+            | {term: (total / steps).item() for term, total in sums.items()}
+            | {"samples_per_second": steps * run.batch_size / seconds, "seconds": seconds}
+        )
+        progress.epoch(history[-1])
+        checkpoint.write(
+            folder / "checkpoint.pt",
+            {
+                "kind": "checkpoint",
+                "fingerprint": fingerprint,
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "random": checkpoint.random_state(),
+                "history": history,
+            },
+        )
+    progress.close()
+
+    atomic_write(folder / "history.csv", _as_csv(history))
+    checkpoint.write(
+        folder / "model.pt",
+        {
+            "kind": "model",
+            "run": run.model_dump(),
+            "name": name,
+            "seed": seed,
+            "modalities": [tuple(m) for m in modalities],
+            "classes": store.classes,
+            "weights": {key: value.cpu() for key, value in model.state_dict().items()},
+        },
+    )
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, dict[str, Any]]:
+    """The trained model of a run's folder, in eval mode, and what its file says of it.
+
+    Raises:
+        MmjsdError: no model there, or a damaged one.
+    """
+    path = Path(folder) / "model.pt"
+    content = checkpoint.read(path, "model", "train the run (again) with `mmjsd train`")
+    try:
+        model = build_model([Modality(*m) for m in content["modalities"]], Run(**content["run"]))
+        model.load_state_dict(content["weights"])
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise MmjsdError(f"{path}: written by another version; train the run again") from None
+    return model.to(device).eval(), content
+
+
+def _read_checkpoint(path: Path, fingerprint: str, replace: bool) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    content = checkpoint.read(path, "checkpoint", "delete it to start over")
+    if content["fingerprint"] == fingerprint:
+        return content
+    if replace:
+        return None
+    raise MmjsdError(
+        f"{path}: belongs to other parameters, data or code; restore them, or start over with --replace"
+    )
+
+
+def _refuse_unless_finite(losses: torch.Tensor, sums: dict, epoch: int, name: str, folder: Path) -> None:
+    finite = torch.isfinite(losses)
+    if finite.all():
+        return
+    step = int((~finite).nonzero()[0]) + 1
+    terms = [term for term, total in sums.items() if not torch.isfinite(total)]
+    kept = f"; the last good checkpoint is kept in {folder / 'checkpoint.pt'}" if epoch else ""
+    raise MmjsdError(
+        f"runs.{name}: loss is not finite in epoch {epoch + 1}, step {step} ({', '.join(terms) or 'loss'}); "
+        f"lower its learning_rate{kept}"
+    )
+
+
+def _as_csv(history: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
+
+
+class _Progress:
+    """A bar on a terminal, a line per epoch elsewhere: loss, samples/s, time left."""
+
+    def __init__(self, title: str, epochs: int, steps: int, batch_size: int):
+        self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
+        self.shown = time.perf_counter()
+        self.title = title
+        self.samples = epochs * steps * batch_size
+        self.bar: tqdm | None = None
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.samples, desc=title, unit="sample", unit_scale=True)
+
+    def step(self, epoch: int, step: int, losses: torch.Tensor) -> None:
+        # reading the loss makes the host wait for the device: twice a second only
+        if self.bar is None or time.perf_counter() - self.shown < 0.5:
+            return
+        self.shown = time.perf_counter()
+        self.bar.set_postfix(
+            epoch=f"{epoch + 1}/{self.epochs}", loss=f"{losses[step].item():.1f}", refresh=False
+        )
+        self.bar.update((epoch * self.steps + step + 1) * self.batch_size - self.bar.n)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        left = row["seconds"] * (self.epochs - row["epoch"])
+        if self.bar is None:
+            print(
+                f"{self.title}: epoch {row['epoch']}/{self.epochs}, loss {row['loss']:.2f}, "
+                f"{row['samples_per_second']:.0f} samples/s, {left:.0f} s left",
+                flush=True,
+            )
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.update(self.samples - self.bar.n)
+            self.bar.close()

@@ -1,0 +1,390 @@
+import gzip
+import os
+import shutil
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+
+from mmjsd.data import BUILDERS, read_store
+from mmjsd.data.digits import build, fetch_sources, find_sources, read_idx, read_mnist, read_svhn
+from mmjsd.data.standin import write_mnist, write_svhn
+from mmjsd.data.store import Split, sha256_file
+from mmjsd.data.text import WORDS, decode
+from mmjsd.errors import MmjsdError
+
+STANDIN = {"standin_train": 330, "standin_test": 120}
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files in the usual subfolders."""
+    folder = tmp_path_factory.mktemp("official")
+    write_mnist(folder / "mnist", 330, 120, 0)
+    write_svhn(folder / "svhn", 400, 100, 0)
+    return folder
+
+
+@pytest.fixture
+def sources(official: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(official, tmp_path / "sources"))
+
+
+def build_from(path: Path, source: Path | str, **options: Any) -> None:
+    build(
+        path, **({"source": str(source), "source_folder": path.parent / "src", "seed": 1} | STANDIN | options)
+    )
+
+
+def idx(values: np.ndarray, magic: int | None = None) -> bytes:
+    magic = {1: 2049, 3: 2051}[values.ndim] if magic is None else magic
+    return np.array([magic, *values.shape], ">u4").tobytes() + values.astype(np.uint8).tobytes()
+
+
+IMAGES = np.arange(3 * 784).reshape(3, 28, 28) % 256
+LABELS = np.array([3, 0, 9])
+
+
+def refused(call: Callable[..., object], path: Path, *arguments: Any) -> str:
+    with pytest.raises(MmjsdError) as caught:
+        call(path, *arguments)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+# --- idx ---
+
+
+@pytest.mark.parametrize("name", ["x", "x.gz"])
+def test_idx_round_trip(tmp_path: Path, name: str) -> None:
+    for values in (IMAGES, LABELS):
+        (tmp_path / name).write_bytes(gzip.compress(idx(values)) if name.endswith("gz") else idx(values))
+        np.testing.assert_array_equal(read_idx(tmp_path / name), values)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not an idx file"),
+        (idx(IMAGES)[:6], "not an idx file"),
+        (idx(LABELS, 2052), "not an idx file"),
+        (idx(IMAGES)[:12], "not 28x28"),
+        (idx(IMAGES[:, :27]), "27x28 pixels, not 28x28"),
+        (idx(IMAGES)[:-1], "cut short, 2351 of 2352 bytes"),
+        (idx(LABELS)[:-2], "cut short, 1 of 3 bytes"),
+        (idx(IMAGES) + b"0", "more data than the 2352 bytes"),
+        (idx(LABELS[:0]), "is empty"),
+        (idx(np.array([1, 10])), "has label 10"),
+    ],
+)
+def test_idx_refusals(tmp_path: Path, content: bytes, message: str, packed: bool) -> None:
+    path = tmp_path / ("x.gz" if packed else "x")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    assert message in refused(read_idx, path)
+
+
+def test_idx_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "no such file" in refused(read_idx, tmp_path / "x.gz")
+
+
+@pytest.mark.parametrize("cut", [1, 5, 30, -9, -1])
+def test_idx_refuses_a_broken_gzip(tmp_path: Path, cut: int) -> None:
+    (tmp_path / "x.gz").write_bytes(gzip.compress(idx(IMAGES))[:cut])
+    assert "no intact gzip file" in refused(read_idx, tmp_path / "x.gz")
+
+
+def test_idx_refuses_a_changed_gzip(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(idx(IMAGES)))
+    content[len(content) // 2] ^= 255
+    (tmp_path / "x.gz").write_bytes(content)
+    refused(read_idx, tmp_path / "x.gz")
+    (tmp_path / "x.gz").write_bytes(b"not gzip")
+    assert "no intact gzip file" in refused(read_idx, tmp_path / "x.gz")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_does_not_allocate_what_a_false_header_declares(tmp_path: Path, packed: bool) -> None:
+    path = tmp_path / ("x.gz" if packed else "x")
+    content = np.array([2051, 2**32 - 1, 28, 28], ">u4").tobytes() + bytes(1000)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    tracemalloc.start()
+    try:
+        assert "cut short" in refused(read_idx, path)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_mnist_files_must_belong_together(tmp_path: Path) -> None:
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.write_bytes(idx(IMAGES))
+    labels.write_bytes(idx(LABELS[:2]))
+    with pytest.raises(MmjsdError, match=f"^{labels}: has 2 labels for the 3 images"):
+        read_mnist(images, labels)
+    assert "does not hold images" in refused(read_mnist, labels, labels)
+    with pytest.raises(MmjsdError, match="does not hold labels"):
+        read_mnist(images, images)
+
+
+# --- svhn ---
+
+
+def mat(path: Path, **content: Any) -> Path:
+    scipy.io.savemat(path, content, do_compression=True)
+    return path
+
+
+X = (np.arange(32 * 32 * 3 * 2) % 251).astype(np.uint8).reshape(32, 32, 3, 2)
+
+
+def test_svhn_axes_and_label_ten(tmp_path: Path) -> None:
+    images, labels = read_svhn(mat(tmp_path / "x.mat", X=X, y=np.array([[10], [1]], np.uint8)))
+    assert labels.tolist() == [0, 1]
+    assert labels.dtype == np.int64
+    assert images.shape == (2, 3, 32, 32)
+    assert images[1, 2, 5, 7] == X[5, 7, 2, 1]
+
+
+Y = np.array([[10], [1]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"y": Y}, "has no X"),
+        ({"X": X}, "has no y"),
+        ({"X": X[..., 0], "y": Y}, "X is uint8 (32, 32, 3)"),
+        ({"X": X[:31], "y": Y}, "X is uint8 (31, 32, 3, 2)"),
+        ({"X": X.astype(float), "y": Y}, "X is float64"),
+        ({"X": X, "y": Y[:1]}, "y is uint8 (1, 1)"),
+        ({"X": X, "y": "ab"}, "y is <U2"),
+        ({"X": X, "y": Y * 0}, "labels outside 1..10"),
+        ({"X": X, "y": Y + 1}, "labels outside 1..10"),
+        ({"X": X, "y": Y + 0.5}, "labels outside 1..10"),
+        ({"X": X, "y": Y * np.nan}, "labels outside 1..10"),
+    ],
+)
+def test_svhn_refusals(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    assert message in refused(read_svhn, mat(tmp_path / "x.mat", **content))
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_svhn_cut_short(tmp_path: Path, share: float, compressed: bool) -> None:
+    path = tmp_path / "x.mat"
+    images = np.random.default_rng(0).integers(256, size=(32, 32, 3, 20), dtype=np.uint8)
+    scipy.io.savemat(path, {"X": images, "y": np.ones((20, 1), np.uint8)}, do_compression=compressed)
+    os.truncate(path, int(path.stat().st_size * share))
+    message = refused(read_svhn, path)
+    assert "no intact MATLAB 5 file" in message or "cut short" in message
+
+
+def test_svhn_refuses_other_files(tmp_path: Path) -> None:
+    assert "no such file" in refused(read_svhn, tmp_path / "x.mat")
+    (tmp_path / "x.mat").write_bytes(b"<html>not found</html>" * 99)
+    assert "no intact MATLAB 5 file" in refused(read_svhn, tmp_path / "x.mat")
+
+
+# --- sources ---
+
+
+@pytest.mark.parametrize(("mnist", "svhn"), [("", ""), ("mnist", "svhn"), ("MNIST/raw", "SVHN")])
+def test_sources_are_found_where_they_usually_lie(
+    official: Path, tmp_path: Path, mnist: str, svhn: str
+) -> None:
+    for kind, sub in (("mnist", mnist), ("svhn", svhn)):
+        shutil.copytree(official / kind, tmp_path / sub, dirs_exist_ok=True)
+    found = find_sources(tmp_path)
+    assert len(found) == 6
+    assert found["t10k-labels-idx1-ubyte"] == tmp_path / mnist / "t10k-labels-idx1-ubyte.gz"
+    assert found["train_32x32.mat"] == tmp_path / svhn / "train_32x32.mat"
+
+
+def test_plain_files_are_preferred(sources: Path) -> None:
+    plain = sources / "mnist" / "train-labels-idx1-ubyte"
+    plain.write_bytes(gzip.decompress(plain.with_suffix(".gz").read_bytes()))
+    assert find_sources(sources)["train-labels-idx1-ubyte"] == plain
+
+
+def test_all_missing_sources_are_named(sources: Path) -> None:
+    (sources / "mnist" / "t10k-images-idx3-ubyte.gz").unlink()
+    (sources / "svhn" / "test_32x32.mat").unlink()
+    message = refused(find_sources, sources)
+    assert "no t10k-images-idx3-ubyte or t10k-images-idx3-ubyte.gz, no test_32x32.mat;" in message
+    assert "mnist, MNIST/raw, svhn, SVHN" in message
+    assert "train" not in message
+
+
+def test_standin_sources_are_always_rewritten(tmp_path: Path) -> None:
+    written = fetch_sources("standin", tmp_path, seed=0, **STANDIN)
+    assert written == find_sources(tmp_path)
+    before = written["test_32x32.mat"].read_bytes()
+    written["test_32x32.mat"].write_bytes(b"")
+    fetch_sources("standin", tmp_path, seed=0, **STANDIN)
+    assert written["test_32x32.mat"].read_bytes() == before
+
+
+def _datasets(monkeypatch: pytest.MonkeyPatch, mnist: Callable[..., Any], svhn: Callable[..., Any]) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", SimpleNamespace(MNIST=mnist, SVHN=svhn))
+
+
+def test_download_puts_the_files_where_they_are_found(
+    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mnist(root: Path, download: bool) -> None:
+        shutil.copytree(official / "mnist", root / "MNIST" / "raw")
+
+    def svhn(root: Path, split: str, download: bool) -> None:
+        root.mkdir(exist_ok=True)
+        shutil.copy(official / "svhn" / f"{split}_32x32.mat", root)
+
+    _datasets(monkeypatch, mnist, svhn)
+    assert len(fetch_sources("download", tmp_path / "new", seed=0, **STANDIN)) == 6
+
+
+@pytest.mark.parametrize("failing", ["MNIST", "SVHN"])
+def test_failed_download_says_what_to_put_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no\nnetwork")
+
+    def work(*_: object, **__: object) -> None:
+        pass
+
+    _datasets(monkeypatch, fail if failing == "MNIST" else work, fail)
+    with pytest.raises(MmjsdError) as caught:
+        fetch_sources("download", tmp_path, seed=0, **STANDIN)
+    message = str(caught.value)
+    assert f"{failing} cannot be downloaded (no network)" in message
+    assert {"MNIST": "t10k-labels-idx1-ubyte.gz", "SVHN": "train_32x32.mat, test_32x32.mat"}[
+        failing
+    ] in message
+    assert "`source:`" in message
+
+
+# --- the store ---
+
+
+@pytest.fixture(scope="module")
+def splits(official: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Split]:
+    path = tmp_path_factory.mktemp("built") / "digits.h5"
+    build_from(path, official)
+    return read_store(path).splits
+
+
+def test_pairs_agree_in_class(splits: dict[str, Split]) -> None:
+    for split in splits.values():
+        for column, table in zip(split.pairs.T, split.modalities.values(), strict=True):
+            np.testing.assert_array_equal(table.labels[column], split.labels)
+        words = [text.strip() for text in decode(split.modalities["text"].data)]
+        assert [words[row] for row in split.pairs[:, 2]] == [WORDS[label] for label in split.labels]
+
+
+def test_every_row_is_used_pairs_per_sample_times(splits: dict[str, Split]) -> None:
+    # 33 and 40 a class for training, 12 and 10 for testing: the smaller counts
+    for name, per_class in (("train", 33), ("test", 10)):
+        split = splits[name]
+        assert split.pairs.shape == (10 * per_class * 20, 3)
+        for column, modality in ((0, "mnist"), (1, "svhn")):
+            assert np.bincount(split.modalities[modality].labels).tolist() == [per_class] * 10
+            uses = np.bincount(split.pairs[:, column], minlength=10 * per_class)
+            assert uses.tolist() == [20] * (10 * per_class)
+        texts = np.bincount(split.pairs[:, 2], minlength=40)
+        assert texts.min() > 0
+
+
+def test_matchings_are_independent(splits: dict[str, Split]) -> None:
+    matchings = splits["train"].pairs[splits["train"].labels == 4].reshape(20, 33, 3)
+    ranks = matchings[..., :2] - matchings[..., :2].min()
+    for column in range(2):
+        assert len(np.unique(ranks[..., column], axis=0)) == 20
+    # partners repeat as rarely as chance has it: 660 of 33 * 33 possible pairs leave about 498 distinct ones
+    distinct = len(np.unique(ranks.reshape(-1, 2), axis=0))
+    assert 440 < distinct < 545
+    # and neither the order of one modality nor the offsets of the words tell anything of the other
+    correlation = np.corrcoef(matchings.reshape(-1, 3).T)
+    assert np.abs(correlation[np.triu_indices(3, 1)]).max() < 0.15
+
+
+def test_first_rows_of_each_class_are_kept_in_source_order(official: Path, tmp_path: Path) -> None:
+    build_from(tmp_path / "x.h5", official, max_per_class=7, pairs_per_sample=2)
+    split = read_store(tmp_path / "x.h5").splits["train"]
+    assert len(split.pairs) == 10 * 7 * 2
+    svhn, svhn_labels = read_svhn(official / "svhn" / "train_32x32.mat")
+    mnist, mnist_labels = read_mnist(
+        *(find_sources(official)[f"train-{n}-ubyte"] for n in ("images-idx3", "labels-idx1"))
+    )
+    for name, images, labels in (("svhn", svhn, svhn_labels), ("mnist", mnist, mnist_labels)):
+        expected = np.concatenate([images[labels == digit][:7] for digit in range(10)])
+        np.testing.assert_array_equal(split.modalities[name].data, expected)
+
+
+def test_same_seed_same_bytes_in_another_folder_a_second_later(tmp_path: Path) -> None:
+    for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
+        BUILDERS["mnist_svhn_text"](
+            tmp_path / folder / "x.h5",
+            source="standin",
+            source_folder=tmp_path / folder / "s",
+            seed=seed,
+            **STANDIN,
+        )
+        time.sleep(1.1)
+    first, again, other = (sha256_file(tmp_path / folder / "x.h5") for folder in "abc")
+    assert first == again != other
+
+
+def test_origin_is_recorded_without_paths(official: Path, sources: Path, tmp_path: Path) -> None:
+    build_from(tmp_path / "a.h5", official)
+    build_from(tmp_path / "b.h5", sources)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    store = read_store(tmp_path / "a.h5")
+    assert store.params == {"source": "folder", "max_per_class": 10000, "pairs_per_sample": 20}
+    assert store.sources == {path.name: sha256_file(path) for path in find_sources(official).values()}
+    build_from(tmp_path / "c.h5", "standin")
+    assert read_store(tmp_path / "c.h5").params == {
+        "source": "standin",
+        "max_per_class": 10000,
+        "pairs_per_sample": 20,
+        **STANDIN,
+    }
+
+
+def test_store_is_as_designed(official: Path, tmp_path: Path) -> None:
+    build_from(tmp_path / "x.h5", official, seed=9)
+    store = read_store(tmp_path / "x.h5")
+    assert (store.kind, store.seed, store.classes) == ("mnist_svhn_text", 9, [str(d) for d in range(10)])
+    assert list(store.splits) == ["train", "test"]
+    shapes = {name: table.shape for name, table in store.splits["test"].modalities.items()}
+    assert shapes == {"mnist": (1, 28, 28), "svhn": (3, 32, 32), "text": (8,)}
+
+
+@pytest.mark.parametrize("missing_in", ["t10k-labels-idx1-ubyte.gz", "test_32x32.mat"])
+def test_class_without_images_is_named_and_the_old_store_kept(sources: Path, missing_in: str) -> None:
+    store = sources / "x.h5"
+    build_from(store, sources)
+    before, files = store.read_bytes(), sorted(sources.rglob("*"))
+    path = next(sources.rglob(missing_in))
+    if missing_in.endswith(".mat"):
+        content = scipy.io.loadmat(path)
+        content["y"][content["y"] == 10] = 1
+        mat(path, X=content["X"], y=content["y"])
+    else:
+        labels = read_idx(path).copy()
+        labels[labels == 0] = 1
+        path.write_bytes(gzip.compress(idx(labels)))
+    with pytest.raises(MmjsdError, match=f"^{path}: has no 0 for the test split"):
+        build_from(store, sources)
+    assert store.read_bytes() == before
+    assert sorted(sources.rglob("*")) == files

@@ -1,0 +1,303 @@
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from mmjsd.data.store import Split, Table, describe, read_store, sha256_file, write_store
+from mmjsd.errors import MmjsdError
+
+CLASSES = ["cat", "dog"]
+
+
+def a_split(rows: int = 6) -> Split:
+    rng = np.random.default_rng(rows)
+    labels = np.arange(rows) % 2
+    tables = {
+        "photo": Table("image", rng.integers(256, size=(rows, 3, 4, 5), dtype=np.uint8), labels),
+        "name": Table("text", rng.integers(3, size=(rows, 7), dtype=np.uint8), labels, "ab\n"),
+        "sound": Table("vector", rng.standard_normal((rows, 2), np.float32), labels),
+    }
+    pairs = np.repeat(np.arange(rows, dtype=np.int32)[:, None], 3, axis=1)
+    pairs[0, 1] = pairs[1, 2] = -1
+    return Split(tables, pairs, labels)
+
+
+def attribute_split(rows: int = 6) -> Split:
+    split = a_split(rows)
+    labels = np.random.default_rng(0).integers(2, size=(rows, 2), dtype=np.uint8)
+    return Split(
+        {name: replace(t, labels=labels) for name, t in split.modalities.items()}, split.pairs, labels
+    )
+
+
+def write(path: Path, **changes: Any) -> None:
+    parts: dict[str, Any] = {
+        "kind": "pets",
+        "modalities": ("photo", "name", "sound"),
+        "classes": CLASSES,
+        "seed": 3,
+        "params": {"b": 1, "a": [1.5, None]},
+        "sources": {"pets.zip": "0" * 64},
+        "splits": {"train": a_split(6), "val": a_split(4), "odd": a_split(2)},
+    }
+    write_store(path, **(parts | changes))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    write(tmp_path / "pets.h5")
+    return tmp_path / "pets.h5"
+
+
+@pytest.mark.parametrize("make", [a_split, attribute_split])
+def test_round_trip(tmp_path: Path, make: Callable[..., Split]) -> None:
+    splits = {"odd": make(2), "test": make(4), "train": make(6)}
+    write(tmp_path / "new" / "pets.h5", splits=splits)
+    store = read_store(tmp_path / "new" / "pets.h5")
+    assert (store.kind, store.modalities, store.classes) == ("pets", ("photo", "name", "sound"), CLASSES)
+    assert (store.seed, store.params, store.sources) == (
+        3,
+        {"b": 1, "a": [1.5, None]},
+        {"pets.zip": "0" * 64},
+    )
+    assert list(store.splits) == ["train", "test", "odd"]
+    for name, split in splits.items():
+        read = store.splits[name]
+        assert list(read.modalities) == list(split.modalities)
+        for got, put in [(read.pairs, split.pairs), (read.labels, split.labels)] + [
+            (getattr(read.modalities[m], part), getattr(table, part))
+            for m, table in split.modalities.items()
+            for part in ("data", "labels")
+        ]:
+            assert got.dtype == put.dtype
+            np.testing.assert_array_equal(got, put)
+        assert read.modalities["name"].alphabet == "ab\n"
+    assert [table.size for table in store.splits["train"].modalities.values()] == [60, 7, 2]
+    assert store.splits["train"].modalities["photo"].shape == (3, 4, 5)
+
+
+def test_same_parts_give_the_same_bytes_elsewhere_and_later(stored: Path, tmp_path: Path) -> None:
+    time.sleep(1.1)
+    write(tmp_path / "elsewhere" / "other.h5")
+    assert (tmp_path / "elsewhere" / "other.h5").read_bytes() == stored.read_bytes()
+
+
+def test_changing_an_array_leaves_the_file_alone(stored: Path) -> None:
+    before = sha256_file(stored)
+    read_store(stored).splits["train"].modalities["photo"].data[:] = 0
+    assert sha256_file(stored) == before
+
+
+def test_data_is_contiguous_and_uncompressed(stored: Path) -> None:
+    raw = a_split(6).modalities["photo"].data.tobytes()
+    assert raw in stored.read_bytes()
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(MmjsdError) as caught:
+        read_store(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "mmjsd data build" in message
+    assert "\n" not in message
+    return message
+
+
+def test_refuses_what_is_not_there(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "no.h5")
+    assert "no such file" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a store at all" * 100])
+def test_refuses_what_is_not_hdf5(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.h5").write_bytes(content)
+    assert "not an HDF5 file" in refusal(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0])
+def test_refuses_a_file_cut_short(stored: Path, share: float) -> None:
+    size = stored.stat().st_size
+    os.truncate(stored, min(int(share * size), size - 1))
+    message = refusal(stored)
+    assert "cut short" in message or "not an HDF5 file" in message
+
+
+def test_never_fails_otherwise_on_damaged_bytes(stored: Path, tmp_path: Path) -> None:
+    intact = np.frombuffer(stored.read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    refused = 0
+    for trial in range(60):
+        content = intact.copy()
+        start = rng.integers(len(content) - 8)
+        content[start : start + 8] = rng.integers(256, size=8)
+        path = tmp_path / f"{trial}.h5"
+        path.write_bytes(content.tobytes())
+        try:
+            read_store(path)
+        except MmjsdError:
+            refused += 1
+    assert refused > 10
+
+
+def _put(file: h5py.File, name: str, value: Any) -> None:
+    attributes = dict(file[name].attrs)
+    del file[name]
+    file.create_dataset(name, data=value).attrs.update(attributes)
+
+
+def _set(name: str, value: Any) -> Callable[[h5py.File], None]:
+    return lambda file: _put(file, name, value)
+
+
+def _fill(name: str, at: Any, value: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file[name][at] = value
+
+    return change
+
+
+def _attr(where: str, name: str, value: Any) -> Callable[[h5py.File], None]:
+    return lambda file: file[where].attrs.__setitem__(name, value)
+
+
+def _drop(name: str) -> Callable[[h5py.File], None]:
+    return lambda file: file.__delitem__(name)
+
+
+def _drop_attr(where: str, name: str) -> Callable[[h5py.File], None]:
+    return lambda file: file[where].attrs.__delitem__(name)
+
+
+def _chunked(file: h5py.File) -> None:
+    values = file["train/labels"][:]
+    del file["train/labels"]
+    file.create_dataset("train/labels", data=values, chunks=(2,))
+
+
+REFUSED = {
+    "other format": (_attr("/", "format", "other"), "not of the format mmjsd-multimodal"),
+    "no format": (_drop_attr("/", "format"), "attribute format of / is missing"),
+    "other version": (_attr("/", "version", 2), "has version 2"),
+    "seed as text": (_attr("/", "seed", "three"), "attribute seed of / has the wrong type"),
+    "no kind": (_drop_attr("/", "kind"), "attribute kind of / is missing"),
+    "params no JSON": (_attr("/", "params", "{"), "attribute params of / is not a JSON dict"),
+    "sources a list": (_attr("/", "sources", "[]"), "attribute sources of / is not a JSON dict"),
+    "modalities not names": (
+        _attr("/", "modalities", "[1]"),
+        "attribute modalities of / is not a list of names",
+    ),
+    "modality too many in attrs": (
+        _attr("/", "modalities", json.dumps(["photo", "name", "sound", "smell"])),
+        "smell/data is missing",
+    ),
+    "modality too few in attrs": (
+        _attr("/", "modalities", json.dumps(["photo", "name"])),
+        "sound is not one of",
+    ),
+    "no splits": (lambda file: [file.__delitem__(name) for name in list(file)], "must not be empty"),
+    "no data": (_drop("train/photo/data"), "/train/photo/data is missing"),
+    "no labels": (_drop("val/name/labels"), "/val/name/labels is missing"),
+    "no pairs": (_drop("train/pairs"), "/train/pairs is missing"),
+    "no sample labels": (_drop("train/labels"), "/train/labels is missing"),
+    "chunked": (_chunked, "/train/labels is not stored contiguously"),
+    "dtype of images": (_set("train/photo/data", np.zeros((6, 3, 4, 5), np.float32)), "data is float32"),
+    "shape of images": (_set("train/photo/data", np.zeros((6, 3, 20), np.uint8)), "not uint8 with 4 axes"),
+    "other size in a split": (
+        _set("val/photo/data", np.zeros((4, 3, 4, 4), np.uint8)),
+        "another kind or shape",
+    ),
+    "unknown kind": (_attr("train/photo/data", "kind", "smell"), "has the kind smell"),
+    "no alphabet": (_drop_attr("train/name/data", "alphabet"), "must have an alphabet"),
+    "token": (_fill("train/name/data", (0, 0), 3), "token 3, but the alphabet has 3 symbols"),
+    "not finite": (_fill("train/sound/data", (0, 0), np.nan), "not finite"),
+    "dtype of labels": (_set("train/photo/labels", np.zeros(6, np.int32)), "labels is int32"),
+    "count of labels": (_set("train/photo/labels", np.zeros(5, np.int64)), "labels is int64 (5,)"),
+    "class above": (_fill("train/photo/labels", 0, 2), "labels must be 0..1 (got 0..2)"),
+    "class below": (_fill("train/labels", 0, -1), "labels must be 0..1 (got -1..1)"),
+    "dtype of pairs": (_set("train/pairs", np.zeros((6, 3), np.int64)), "pairs is int64"),
+    "width of pairs": (_set("train/pairs", np.zeros((6, 2), np.int32)), "not int32 (samples, 3)"),
+    "pair above": (_fill("train/pairs", (2, 0), 6), "rows of photo outside -1..5"),
+    "pair below": (_fill("train/pairs", (2, 2), -2), "rows of sound outside -1..5"),
+    "empty sample": (_fill("train/pairs", 2, -1), "without any modality"),
+    "mismatched classes": (_fill("train/pairs", (2, 1), 3), "another label than its name has"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refuses_contradictions(stored: Path, case: str) -> None:
+    change, expected = REFUSED[case]
+    with h5py.File(stored, "r+") as file:
+        change(file)
+    assert expected in refusal(stored)
+
+
+def test_attributes_must_be_binary(tmp_path: Path) -> None:
+    split = attribute_split()
+    split.labels[0, 0] = 2
+    with pytest.raises(MmjsdError, match=r"labels must be 0\.\.1"):
+        write(tmp_path / "x.h5", splits={"train": split})
+
+
+@pytest.mark.parametrize("classes", [["cat", "cat"], []])
+def test_writer_refuses_what_the_reader_would(stored: Path, classes: list[str]) -> None:
+    before = stored.read_bytes()
+    with pytest.raises(MmjsdError, match="not written"):
+        write(stored, classes=classes)
+    assert stored.read_bytes() == before
+
+
+def test_failure_keeps_the_old_store_and_no_temporary(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stored.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", full)
+    with pytest.raises(MmjsdError, match=r"pets\.h5: cannot be written \(No space left"):
+        write(stored, seed=4)
+    assert stored.read_bytes() == before
+    assert os.listdir(stored.parent) == [stored.name]
+
+
+def test_interruption_leaves_no_temporary(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(stored, seed=4)
+    assert os.listdir(stored.parent) == [stored.name]
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MmjsdError, match="cannot be written"):
+        write(tmp_path / "file" / "x.h5")
+
+
+def test_describe_tells_what_is_in_it(stored: Path) -> None:
+    text = describe(read_store(stored))
+    for part in (
+        "pets (mmjsd-multimodal, version 1)",
+        sha256_file(stored),
+        "seed     3",
+        "pets.zip (sha256 000000000000)",
+        "train: 6 samples; per class 3 3",
+        "photo: image uint8 (6, 3, 4, 5), 360 bytes, missing in 0.0%; per class 3 3",
+        "sound: vector float32 (6, 2), 48 bytes, missing in 16.7%",
+    ):
+        assert part in text
+
+
+def test_copies_are_equal_stores(stored: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(stored, tmp_path / "copy.h5")
+    assert sha256_file(copy) == sha256_file(stored)
+    assert describe(read_store(copy)).split("\n")[1:] == describe(read_store(stored)).split("\n")[1:]

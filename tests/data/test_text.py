@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from mmjsd.data.text import ALPHABET, WORDS, decode, encode, word_table
+from mmjsd.errors import MmjsdError
+
+
+def test_alphabet_has_seventy_distinct_symbols_in_order() -> None:
+    assert len(ALPHABET) == len(set(ALPHABET)) == 70
+    assert ALPHABET.startswith("abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"")
+    assert ALPHABET.endswith("{} \n")
+
+
+def test_every_symbol_survives_the_round_trip() -> None:
+    assert encode([ALPHABET], 70).tolist() == [list(range(70))]
+    assert decode(encode([ALPHABET, "a, b"], 72, pad="*")) == [ALPHABET + "**", "a, b" + "*" * 68]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [(["ninety-nine"], "has 11 characters"), (["Zero"], "'Z' is not"), (["né"], "'é' is not")],
+)
+def test_encode_refuses(texts: list[str], message: str) -> None:
+    with pytest.raises(MmjsdError, match=message):
+        encode(texts, 8)
+
+
+@pytest.mark.parametrize("bad", [-1, 70])
+def test_decode_refuses_unknown_ids(bad: int) -> None:
+    with pytest.raises(MmjsdError, match=r"0\.\.69"):
+        decode(np.array([[0, bad]]))
+
+
+def test_word_table_has_each_word_at_each_offset_once() -> None:
+    ids, labels = word_table()
+    texts = decode(ids)
+    assert len(set(texts)) == len(texts) == len(labels) == 40
+    assert ids.dtype == np.uint8
+    assert labels.dtype == np.int64
+    assert [text.strip() for text in texts] == [WORDS[label] for label in labels]
+    # the last place stays blank: offsets are 0..7-len(word)
+    offsets = [len(text) - len(text.lstrip()) for text in texts]
+    assert offsets == [offset for word in WORDS for offset in range(8 - len(word))]

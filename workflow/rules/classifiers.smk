@@ -1,0 +1,23 @@
+"""The classifiers that judge what the models generate, one a modality."""
+
+
+rule classifier:
+    message:
+        "training the {wildcards.modality} classifier of {wildcards.dataset}"
+    input:
+        needs(lambda w: pipeline.classifier(PARAMS, w.dataset, w.modality)),
+    output:
+        model="results/{dataset}/classifiers/{modality}/model.pt",
+        metrics="results/{dataset}/classifiers/{modality}/metrics.json",
+        record="results/{dataset}/classifiers/{modality}/record.json",
+    log:
+        "logs/{dataset}/classifiers/{modality}.log",
+    benchmark:
+        "logs/benchmarks/{dataset}/classifiers/{modality}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        gpu=gpus("auto"),
+    shell:
+        "{PYTHON:q} -u -m mmjsd classify {wildcards.dataset} {wildcards.modality}"
+        " --params {PARAMETER_FILE:q} 2>&1 | tee {log}"

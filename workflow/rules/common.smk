@@ -1,0 +1,71 @@
+"""The parameters, the products they ask for, and what all rules share."""
+
+import glob
+import os
+import re
+import sys
+
+from snakemake.cli import get_argument_parser
+
+from mmjsd import params, pipeline
+from mmjsd.errors import MmjsdError
+from mmjsd.records import reconcile
+
+PARAMETER_FILE = config.get("params", "params.yaml")
+PUBLISHED = os.path.relpath(os.path.join(workflow.basedir, pipeline.PUBLISHED))
+
+# modes of snakemake that run no step, and in which no record may go therefore
+LOOKING_ON = """dryrun touch lint list_target_rules list_rules print_compilation containerize report
+    generate_unit_tests dag rulegraph filegraph d3dag unlock cleanup_metadata conda_create_envs_only
+    list_changes list_input_changes list_params_changes list_untracked summary detailed_summary archive""".split()
+
+
+def tell(line):
+    print(line, file=sys.stderr)
+
+
+try:
+    PARAMS = params.load(PARAMETER_FILE)
+    PRODUCTS = pipeline.products(PARAMS, Path(PUBLISHED))
+except MmjsdError as faults:
+    # as it is: raised, it would come with a traceback of this file
+    tell(faults)
+    sys.exit(1)
+
+# Snakemake goes by file times. Once, before it looks at them, they are made to agree with the records;
+# never under a running snakemake, which this one is about to be refused for.
+if workflow.is_main_process and not glob.glob(".snakemake/locks/*"):
+    asked, _ = get_argument_parser().parse_known_args()
+    looking_on = any(getattr(asked, mode, None) for mode in LOOKING_ON)
+    reconcile(PRODUCTS, apply=not looking_on, log=tell)
+
+
+def needs(step):
+    """Input function of a rule: the files its product is made from, and the records of those."""
+
+    def inputs(wildcards):
+        product = step(wildcards)
+        records = {path: made.record for made in PRODUCTS for path in made.outputs}
+        return [*product.inputs, *dict.fromkeys(records[path] for path in product.inputs if path in records)]
+
+    return inputs
+
+
+def gpus(device):
+    """GPUs of a job: 1 if it uses one. The profile says how many jobs may share them."""
+    return int(device != "cpu" and bool(glob.glob("/dev/nvidia[0-9]*")))
+
+
+# the interpreter that runs Snakemake, whatever is on the PATH; unbuffered, so that progress shows at once
+PYTHON = sys.executable
+
+
+def one_of(names):
+    return "|".join(map(re.escape, names))
+
+
+wildcard_constraints:
+    dataset=one_of(PARAMS.datasets),
+    modality=one_of({name for dataset in PARAMS.datasets.values() for name in dataset.modalities}),
+    run=one_of(PARAMS.runs),
+    seed=one_of(map(str, PARAMS.seeds)),

@@ -1,0 +1,20 @@
+"""The multimodal store of each dataset, from its source files."""
+
+
+rule dataset:
+    message:
+        "building the store of {wildcards.dataset}"
+    input:
+        needs(lambda w: pipeline.dataset(PARAMS, w.dataset)),
+    output:
+        store="data/{dataset}.h5",
+        record="data/{dataset}.record.json",
+    log:
+        "logs/{dataset}/data.log",
+    benchmark:
+        "logs/benchmarks/{dataset}/data.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    shell:
+        "{PYTHON:q} -u -m mmjsd data build {wildcards.dataset} --params {PARAMETER_FILE:q} 2>&1 | tee {log}"

@@ -1,0 +1,22 @@
+"""The metrics of each run and seed."""
+
+
+rule evaluate:
+    message:
+        "evaluating {wildcards.run}, seed {wildcards.seed}"
+    input:
+        needs(lambda w: pipeline.evaluation(PARAMS, w.run, int(w.seed))),
+    output:
+        metrics="results/{dataset}/{run}/seed-{seed}/metrics.json",
+        record="results/{dataset}/{run}/seed-{seed}/evaluation.record.json",
+    log:
+        "logs/{dataset}/{run}/seed-{seed}/evaluate.log",
+    benchmark:
+        "logs/benchmarks/{dataset}/{run}/seed-{seed}/evaluate.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        gpu=lambda w: gpus(PARAMS.runs[w.run].device),
+    shell:
+        "{PYTHON:q} -u -m mmjsd evaluate {wildcards.run} --seed {wildcards.seed}"
+        " --params {PARAMETER_FILE:q} 2>&1 | tee {log}"

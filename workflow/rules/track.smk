@@ -1,0 +1,21 @@
+"""The MLflow run of each run and seed."""
+
+
+rule track:
+    message:
+        "logging {wildcards.run}, seed {wildcards.seed}, to MLflow"
+    input:
+        needs(lambda w: pipeline.tracking(PARAMS, w.run, int(w.seed))),
+    output:
+        place="results/{dataset}/{run}/seed-{seed}/mlflow.json",
+        record="results/{dataset}/{run}/seed-{seed}/tracking.record.json",
+    log:
+        "logs/{dataset}/{run}/seed-{seed}/track.log",
+    benchmark:
+        "logs/benchmarks/{dataset}/{run}/seed-{seed}/track.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    shell:
+        "{PYTHON:q} -u -m mmjsd track {wildcards.run} --seed {wildcards.seed}"
+        " --params {PARAMETER_FILE:q} 2>&1 | tee {log}"
