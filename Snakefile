@@ -17,5 +17,7 @@ localrules:
 
 # every product by name: an intermediate file nobody asks for would not be made again when it is gone
 rule all:
+    message:
+        "everything is made; the comparison is in results/comparison.md"
     input:
         [path for product in PRODUCTS for path in (*product.outputs, product.record)],

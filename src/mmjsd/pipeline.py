@@ -12,7 +12,7 @@ from typing import Any
 
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
-from mmjsd.records import Product
+from mmjsd.records import Product, sha256_file
 
 __all__ = [
     "BUILDERS",
@@ -21,6 +21,7 @@ __all__ = [
     "comparison",
     "dataset",
     "evaluation",
+    "gpus",
     "products",
     "source_folder",
     "tracking",
@@ -148,7 +149,7 @@ def tracking(params: Params, run: str, seed: int) -> Product:
 
 
 def comparison(params: Params, published: Path = PUBLISHED) -> Product:
-    """The tables that compare all runs; its parameters are their rows."""
+    """The tables that compare all runs; its parameters are their rows and the published values."""
     rows: list[dict[str, Any]] = [
         {
             "dataset": run.dataset,
@@ -167,10 +168,16 @@ def comparison(params: Params, published: Path = PUBLISHED) -> Product:
         name="compare",
         record=Path("results/comparison.record.json"),
         outputs=(Path("results/comparison.csv"), Path("results/comparison.md")),
-        params={"rows": rows},
-        inputs=(*(Path(row["metrics"]) for row in rows), *([published] if published.is_file() else [])),
+        # by content: the file is part of the pipeline, wherever that lies, and not of the working directory
+        params={"rows": rows, "published": sha256_file(published) if published.is_file() else None},
+        inputs=tuple(Path(row["metrics"]) for row in rows),
         code=("mmjsd.reporting.tables",),
     )
+
+
+def gpus(device: str) -> int:
+    """How many GPUs a step with this `device` parameter uses: one where there is any, unless told not to."""
+    return int(device != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def _store(key: str) -> Path:

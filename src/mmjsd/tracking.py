@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -123,8 +124,11 @@ def _described(store: Path, name: str, sha256: str) -> Any:
     from mlflow.data.dataset_source_registry import resolve_dataset_source
     from mlflow.data.meta_dataset import MetaDataset
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a local file is so in more than one way
+        source = resolve_dataset_source(str(store))
     described: Any = MetaDataset  # MLflow's annotations call it abstract
-    return described(resolve_dataset_source(str(store)), name=name, digest=sha256[:36])
+    return described(source, name=name, digest=sha256[:36])
 
 
 def _curves(history: list[dict[str, float]]) -> Iterator[Any]:

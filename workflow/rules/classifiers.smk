@@ -10,6 +10,8 @@ rule classifier:
         model="results/{dataset}/classifiers/{modality}/model.pt",
         metrics="results/{dataset}/classifiers/{modality}/metrics.json",
         record="results/{dataset}/classifiers/{modality}/record.json",
+    params:
+        file=PARAMETER_FILE,
     log:
         "logs/{dataset}/classifiers/{modality}.log",
     benchmark:
@@ -17,7 +19,7 @@ rule classifier:
     threads: 1
     resources:
         mem_mb=4000,
-        gpu=gpus("auto"),
+        gpu=pipeline.gpus("auto"),
     shell:
-        "{PYTHON:q} -u -m mmjsd classify {wildcards.dataset} {wildcards.modality}"
-        " --params {PARAMETER_FILE:q} 2>&1 | tee {log}"
+        "mmjsd classify {wildcards.dataset} {wildcards.modality}"
+        " --params {params.file:q} 2>&1 | tee {log}"

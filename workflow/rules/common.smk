@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shlex
 import sys
 
 from snakemake.cli import get_argument_parser
@@ -12,7 +13,11 @@ from mmjsd.errors import MmjsdError
 from mmjsd.records import reconcile
 
 PARAMETER_FILE = config.get("params", "params.yaml")
-PUBLISHED = os.path.relpath(os.path.join(workflow.basedir, pipeline.PUBLISHED))
+PUBLISHED = Path(workflow.basedir) / pipeline.PUBLISHED
+
+# strict, so that a step that fails is not hidden by `tee`; and the `mmjsd` that the rules call is that of the
+# environment Snakemake runs in
+shell.prefix(f"set -euo pipefail; PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
 
 # modes of snakemake that run no step, and in which no record may go therefore
 LOOKING_ON = """dryrun touch lint list_target_rules list_rules print_compilation containerize report
@@ -26,7 +31,7 @@ def tell(line):
 
 try:
     PARAMS = params.load(PARAMETER_FILE)
-    PRODUCTS = pipeline.products(PARAMS, Path(PUBLISHED))
+    PRODUCTS = pipeline.products(PARAMS, PUBLISHED)
 except MmjsdError as faults:
     # as it is: raised, it would come with a traceback of this file
     tell(faults)
@@ -49,15 +54,6 @@ def needs(step):
         return [*product.inputs, *dict.fromkeys(records[path] for path in product.inputs if path in records)]
 
     return inputs
-
-
-def gpus(device):
-    """GPUs of a job: 1 if it uses one. The profile says how many jobs may share them."""
-    return int(device != "cpu" and bool(glob.glob("/dev/nvidia[0-9]*")))
-
-
-# the interpreter that runs Snakemake, whatever is on the PATH; unbuffered, so that progress shows at once
-PYTHON = sys.executable
 
 
 def one_of(names):

@@ -5,11 +5,14 @@ rule compare:
     message:
         "comparing the runs"
     input:
-        needs(lambda w: pipeline.comparison(PARAMS, Path(PUBLISHED))),
+        needs(lambda w: pipeline.comparison(PARAMS, PUBLISHED)),
     output:
         table="results/comparison.csv",
         page="results/comparison.md",
         record="results/comparison.record.json",
+    params:
+        file=PARAMETER_FILE,
+        published=PUBLISHED,
     log:
         "logs/compare.log",
     benchmark:
@@ -18,5 +21,5 @@ rule compare:
     resources:
         mem_mb=1000,
     shell:
-        "{PYTHON:q} -u -m mmjsd compare --published {PUBLISHED:q}"
-        " --params {PARAMETER_FILE:q} 2>&1 | tee {log}"
+        "mmjsd compare --published {params.published:q}"
+        " --params {params.file:q} 2>&1 | tee {log}"

@@ -9,6 +9,8 @@ rule dataset:
     output:
         store="data/{dataset}.h5",
         record="data/{dataset}.record.json",
+    params:
+        file=PARAMETER_FILE,
     log:
         "logs/{dataset}/data.log",
     benchmark:
@@ -17,4 +19,4 @@ rule dataset:
     resources:
         mem_mb=4000,
     shell:
-        "{PYTHON:q} -u -m mmjsd data build {wildcards.dataset} --params {PARAMETER_FILE:q} 2>&1 | tee {log}"
+        "mmjsd data build {wildcards.dataset} --params {params.file:q} 2>&1 | tee {log}"

@@ -9,6 +9,8 @@ rule evaluate:
     output:
         metrics="results/{dataset}/{run}/seed-{seed}/metrics.json",
         record="results/{dataset}/{run}/seed-{seed}/evaluation.record.json",
+    params:
+        file=PARAMETER_FILE,
     log:
         "logs/{dataset}/{run}/seed-{seed}/evaluate.log",
     benchmark:
@@ -16,7 +18,7 @@ rule evaluate:
     threads: 1
     resources:
         mem_mb=4000,
-        gpu=lambda w: gpus(PARAMS.runs[w.run].device),
+        gpu=lambda w: pipeline.gpus(PARAMS.runs[w.run].device),
     shell:
-        "{PYTHON:q} -u -m mmjsd evaluate {wildcards.run} --seed {wildcards.seed}"
-        " --params {PARAMETER_FILE:q} 2>&1 | tee {log}"
+        "mmjsd evaluate {wildcards.run} --seed {wildcards.seed}"
+        " --params {params.file:q} 2>&1 | tee {log}"

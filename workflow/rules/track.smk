@@ -9,6 +9,8 @@ rule track:
     output:
         place="results/{dataset}/{run}/seed-{seed}/mlflow.json",
         record="results/{dataset}/{run}/seed-{seed}/tracking.record.json",
+    params:
+        file=PARAMETER_FILE,
     log:
         "logs/{dataset}/{run}/seed-{seed}/track.log",
     benchmark:
@@ -17,5 +19,5 @@ rule track:
     resources:
         mem_mb=2000,
     shell:
-        "{PYTHON:q} -u -m mmjsd track {wildcards.run} --seed {wildcards.seed}"
-        " --params {PARAMETER_FILE:q} 2>&1 | tee {log}"
+        "mmjsd track {wildcards.run} --seed {wildcards.seed}"
+        " --params {params.file:q} 2>&1 | tee {log}"

@@ -10,6 +10,8 @@ rule train:
         model="results/{dataset}/{run}/seed-{seed}/model.pt",
         history="results/{dataset}/{run}/seed-{seed}/history.csv",
         record="results/{dataset}/{run}/seed-{seed}/training.record.json",
+    params:
+        file=PARAMETER_FILE,
     log:
         "logs/{dataset}/{run}/seed-{seed}/train.log",
     benchmark:
@@ -17,8 +19,8 @@ rule train:
     threads: lambda w: PARAMS.runs[w.run].threads
     resources:
         mem_mb=4000,
-        gpu=lambda w: gpus(PARAMS.runs[w.run].device),
+        gpu=lambda w: pipeline.gpus(PARAMS.runs[w.run].device),
     # a checkpoint of the same origin is gone on from; one of another origin is outdated, for the results are
     shell:
-        "{PYTHON:q} -u -m mmjsd train {wildcards.run} --seed {wildcards.seed} --replace"
-        " --params {PARAMETER_FILE:q} 2>&1 | tee {log}"
+        "mmjsd train {wildcards.run} --seed {wildcards.seed} --replace"
+        " --params {params.file:q} 2>&1 | tee {log}"

@@ -1,4 +1,4 @@
-"""How trained models are judged: the linear separability of their latents, the coherence of what they generate.
+"""How trained models are judged: by their latents and by the coherence of what they generate.
 
 :func:`evaluate` computes all of it for one run; the definitions are in the module of each metric.
 """

@@ -1,4 +1,4 @@
-"""Representation: how well a linear classifier reads the class from the shared latent of a subset of modalities."""
+"""Representation: how well a linear classifier reads the class from the shared latent."""
 
 import torch
 from sklearn.linear_model import LogisticRegression

@@ -22,7 +22,7 @@ __all__ = ["Classifier", "load_classifier", "train_classifier"]
 class Classifier(nn.Module):
     """Logits of the classes from one modality; `features` are the penultimate ones.
 
-    Images: three convolutions with batch normalisation and pooling. Text: reads token ids (B, L) or character
+    Images: three convolutions of stride 2 with batch normalisation. Text: reads token ids (B, L) or character
     probabilities (B, L, A), so that it can judge a generated text as a whole.
     """
 
@@ -33,12 +33,8 @@ class Classifier(nn.Module):
             channels = modality.shape[0]
             layers: list[nn.Module] = []
             for width in (32, 64, 128):
-                layers += [
-                    nn.Conv2d(channels, width, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(width),
-                    nn.ReLU(),
-                ]
-                layers += [nn.MaxPool2d(2)]
+                layers += [nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False)]
+                layers += [nn.BatchNorm2d(width), nn.ReLU()]
                 channels = width
             side = [s // 8 for s in modality.shape[1:]]
             self.body = nn.Sequential(
@@ -92,7 +88,7 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
     classifier.train()
     for epoch in range(epochs):
         for samples in torch.randperm(len(rows), device=device).split(batch_size):
-            loss = F.cross_entropy(classifier(_smoothed(as_input(rows[samples]), table)), labels[samples])
+            loss = F.cross_entropy(classifier(_varied(as_input(rows[samples]), table.kind)), labels[samples])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -135,10 +131,17 @@ def _resident(table: Table, device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.tensor(table.data, device=device), torch.tensor(table.labels, device=device)
 
 
-def _smoothed(x: Tensor, table: Table) -> Tensor:
-    """Text of training as uncertain characters, as generated text has them; images unchanged."""
-    if table.kind != "text":
-        return x
+def _varied(x: Tensor, kind: str) -> Tensor:
+    """A batch for training: images slightly turned, scaled and shifted; text as uncertain characters.
+
+    Generated images are not centred exactly, generated characters not certain: the judge must read them too.
+    """
+    if kind == "image":
+        turn, scale, *shift = (2 * torch.rand(4, len(x), device=x.device) - 1) * 0.12
+        rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).view(-1, 2, 2)
+        affine = torch.cat([rotation * (1 + scale).view(-1, 1, 1), torch.stack(shift, 1)[..., None]], 2)
+        grid = F.affine_grid(affine, list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     sharp = one_hot(x).transpose(1, 2)
     share = 0.5 * torch.rand(len(x), 1, 1, device=x.device)
     noise = torch.rand_like(sharp) ** 4

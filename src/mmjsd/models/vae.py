@@ -1,7 +1,7 @@
 """The multimodal VAE: one encoder and decoder per modality around a shared latent c.
 
-With modality-specific subspaces each modality also has a private latent s_j. The model knows neither the names
-nor the number of its modalities: they come from the store.
+With modality-specific subspaces each modality also has a private latent s_j. The model knows neither the
+names nor the number of its modalities: they come from the store.
 """
 
 from collections.abc import Mapping

@@ -20,8 +20,8 @@ __all__ = ["compare"]
 _NOT_COMPARED = ("meta/", "train/", "classifier/")
 
 _SOURCES = {
-    "standin": "generated stand-in data. No number here is a result on the real data",
-    "download": "the official files",
+    "standin": "**generated stand-in data**. No number here is a result on the real data.",
+    "download": "the official files.",
 }
 _READING = """\
 Accuracies and coherences are shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often
@@ -119,10 +119,10 @@ def _page(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list
         for row, found in zip(rows, metrics, strict=True):
             if row["dataset"] == dataset:
                 measured.setdefault(row["run"], []).append(found)
-        source = _SOURCES.get(first["source"], f"the files in `{first['source']}`")
+        source = _SOURCES.get(first["source"], f"the files in `{first['source']}`.")
         parts += [
             f"## {dataset} ({first['kind']})",
-            f"Data: **{source}**."
+            f"Data: {source}"
             + (f" Values are mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""),
             _headline(measured),
             "### All metrics",

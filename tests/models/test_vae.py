@@ -1,0 +1,126 @@
+import math
+
+import pytest
+import torch
+from torch.distributions import Laplace
+
+from conftest import make_run
+from mmjsd.data.batches import ResidentSplit
+from mmjsd.distributions import Gaussian, product_of_experts
+from mmjsd.errors import MmjsdError
+from mmjsd.models.likelihoods import likelihood_mean, log_likelihood
+from mmjsd.models.vae import Modality, modalities_of, with_prior
+from mmjsd.training import build_model
+
+
+def build(store, **options):
+    torch.manual_seed(0)
+    model = build_model(modalities_of(store.splits["train"]), make_run(**options)).eval()
+    values = ResidentSplit(store.splits["train"], torch.device("cpu")).batch(torch.arange(6)).values
+    return model, values
+
+
+def test_laplace_is_that_of_torch():
+    mean, x = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    expected = Laplace(mean, 0.75).log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(log_likelihood("image", mean, x, 0.75), expected)
+
+
+def test_text_likelihood_takes_logits():
+    """The reference passes log-probabilities where probabilities belong, which reverses their order."""
+    ids = torch.randint(70, (4, 8))
+    certain = 50 * torch.nn.functional.one_hot(ids, 70).float()
+    torch.testing.assert_close(log_likelihood("text", certain, ids, 1.0), torch.zeros(4))
+    uniform = torch.zeros(4, 8, 70)
+    torch.testing.assert_close(log_likelihood("text", uniform, ids, 1.0), torch.full((4,), -8 * math.log(70)))
+    torch.testing.assert_close(likelihood_mean("text", certain).argmax(-1), ids)
+
+
+def test_number_of_parameters_without_subspaces(store):
+    """1.41 million, as the reference has with its 71 symbols."""
+    model, _ = build(store)
+    assert 1_405_000 < sum(p.numel() for p in model.parameters()) < 1_415_000
+
+
+@pytest.mark.parametrize("private", [0, 4])
+def test_shapes(store, private):
+    model, values = build(store, private_latent=private)
+    shared, styles = model.encode(values)
+    assert shared.mean.shape == (3, 6, 20)
+    assert all(q.mean.shape == (6, private) for q in styles.values())
+    assert {n: tuple(x.shape) for n, x in model.generate({"text": values["text"]}).items()} == {
+        "mnist": (6, 1, 28, 28),
+        "svhn": (6, 3, 32, 32),
+        "text": (6, 8, 70),
+    }
+    assert len(model.generate({"text": values["text"][:1]}, n=5)["svhn"]) == 5
+    assert len(model.generate(n=7)["mnist"]) == 7
+    torch.testing.assert_close(model.generate(n=3)["text"].sum(-1), torch.ones(3, 8))
+
+
+def test_samples_given_an_input_are_consecutive_and_differ(store):
+    model, values = build(store)
+    assert model.generate(values, n=4)["svhn"].unique(dim=0).shape[0] == 24
+    again = [model.generate(values, generator=torch.Generator().manual_seed(5))["svhn"] for _ in range(2)]
+    assert torch.equal(*again)
+
+
+@pytest.mark.parametrize(
+    ("objective", "dynamic_prior", "fusion"),
+    [
+        ("mmjsd", "geometric", "geometric"),
+        ("mmjsd", "arithmetic", "mixture"),
+        ("mvae", "geometric", "product_with_prior"),
+        ("mmvae", "geometric", "mixture"),
+    ],
+)
+def test_posterior_of_a_subset(store, objective, dynamic_prior, fusion):
+    model, values = build(
+        store,
+        objective=objective,
+        dynamic_prior=dynamic_prior,
+        weights={"mnist": 0.1, "svhn": 0.3, "text": 0.2, "prior": 0.4},
+    )
+    assert model.fusion == fusion
+    subset = ("svhn", "text")
+    experts = model.encode({name: values[name] for name in subset}).shared
+    torch.testing.assert_close(model.posterior(experts.at([0]), ("svhn",)).mean, experts.mean[0])
+    both = model.posterior(experts, subset)
+    if fusion == "geometric":
+        expected = product_of_experts(experts, torch.tensor([0.6, 0.4]))
+        torch.testing.assert_close(both.mean, expected.mean)
+        torch.testing.assert_close(both.log_variance, expected.log_variance)
+    elif fusion == "product_with_prior":
+        torch.testing.assert_close(both.mean, product_of_experts(with_prior(experts)).mean)
+    else:
+        of_experts = (both.mean[None] == experts.mean).all(-1)
+        assert of_experts.any(0).all()
+        assert of_experts.sum(1).tolist() in ([4, 2], [3, 3])  # 3.6 and 2.4 of 6
+
+
+def test_with_prior_adds_a_standard_normal():
+    e = with_prior(Gaussian(torch.ones(2, 3, 4), torch.ones(2, 3, 4)))
+    assert e.mean.shape == (3, 3, 4)
+    assert not e.mean[2].any()
+    assert not e.log_variance[2].any()
+
+
+def test_refuses_what_does_not_fit(store):
+    model, values = build(store)
+    with pytest.raises(MmjsdError, match="no modality 'sound'; it has mnist, svhn, text"):
+        model.encode({"sound": values["mnist"]})
+    with pytest.raises(MmjsdError, match=r"svhn must have shape \(B, \*\(3, 32, 32\)\)"):
+        model.encode({"svhn": values["mnist"]})
+    with pytest.raises(MmjsdError, match="no modality given"):
+        model.encode({})
+    with pytest.raises(MmjsdError, match="how many"):
+        model.generate()
+    with pytest.raises(MmjsdError, match="no networks for image of shape"):
+        build_model([Modality("x", "image", (1, 5, 5), 25)], make_run())
+
+
+def test_any_number_of_modalities(store):
+    """Two images and no text, under other names."""
+    modalities = [Modality("left", "image", (1, 28, 28), 784), Modality("right", "image", (1, 28, 28), 784)]
+    model = build_model(modalities, make_run())
+    assert set(model.generate({"left": torch.rand(2, 1, 28, 28)})) == {"left", "right"}

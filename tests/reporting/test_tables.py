@@ -1,0 +1,173 @@
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmjsd.errors import MmjsdError
+from mmjsd.reporting.tables import compare
+
+
+def metrics(coherence: float) -> dict[str, Any]:
+    return {
+        "representation/accuracy/a": 0.5,
+        "representation/accuracy/mean": 0.5,
+        "coherence/conditional/a/b": coherence,
+        "coherence/conditional/mean": coherence,
+        "coherence/random": 0.25,
+        "classifier/accuracy/a": 0.99,
+        "train/loss": 12.0,
+        "meta/data_source": "standin",
+        "meta/train_seconds": 75.0,
+    }
+
+
+class Comparison:
+    """Rows to compare, and the two files made of them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.rows: list[dict[str, Any]] = []
+        self.published = folder / "published.yaml"
+
+    def add(self, run: str, measured: Any, **about: Any) -> None:
+        path = self.folder / f"{len(self.rows)}.json"
+        path.write_text(measured if isinstance(measured, str) else json.dumps(measured))
+        row = {"dataset": "digits", "kind": "pictures", "source": "standin", "run": run, "seed": 1}
+        row |= {"objective": "mmjsd", "subspaces": False, "metrics": str(path)}
+        self.rows.append(row | about)
+
+    def made(self) -> tuple[list[dict[str, str]], str]:
+        table, page = self.folder / "out.csv", self.folder / "out.md"
+        compare(self.rows, self.published, table, page)
+        return list(csv.DictReader(io.StringIO(table.read_text()))), page.read_text()
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Comparison:
+    return Comparison(tmp_path)
+
+
+def line(page: str, start: str) -> list[str]:
+    """Cells of the last table row that starts so."""
+    found = [row for row in page.splitlines() if row.startswith(f"| {start} |")][-1]
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+def test_one_csv_row_a_run_and_seed(comparison: Comparison) -> None:
+    comparison.add("js", metrics(0.5), seed=1)
+    comparison.add("js", metrics(0.7), seed=2)
+    comparison.add("moe", metrics(0.1) | {"extra": 1}, objective="mmvae")
+    rows, _ = comparison.made()
+    assert [(row["run"], row["seed"], row["objective"]) for row in rows] == [
+        ("js", "1", "mmjsd"),
+        ("js", "2", "mmjsd"),
+        ("moe", "1", "mmvae"),
+    ]
+    assert [float(row["coherence/conditional/mean"]) for row in rows] == [0.5, 0.7, 0.1]
+    assert [row["extra"] for row in rows] == ["", "", "1"]
+    assert {row["data_source"] for row in rows} == {"standin"}
+
+
+def test_the_best_is_bold_and_the_time_is_given(comparison: Comparison) -> None:
+    comparison.add("js", metrics(0.5))
+    comparison.add("moe", metrics(0.1) | {"meta/train_seconds": 7500})
+    page = comparison.made()[1].partition("### All metrics")[0]
+    assert line(page, "js") == ["js", "**0.500**", "**0.250**", "**0.500**", "75 s"]
+    assert line(page, "moe") == ["moe", "0.100", "**0.250**", "**0.500**", "2 h 05 min"]
+
+
+def test_mean_and_deviation_over_seeds(comparison: Comparison) -> None:
+    comparison.add("js", metrics(0.5), seed=1)
+    comparison.add("js", metrics(0.7), seed=2)
+    _, page = comparison.made()
+    assert line(page, "`coherence/conditional/a/b`")[1] == "**0.600 ± 0.141**"
+    assert "over 2 seeds" in page
+
+
+def test_a_value_that_is_no_number_is_left_out(comparison: Comparison) -> None:
+    comparison.add("js", metrics(float("nan")))
+    comparison.add("moe", metrics(0.1))
+    _, page = comparison.made()
+    assert line(page, "`coherence/conditional/a/b`")[1:3] == ["", "**0.100**"]
+
+
+def test_classifiers_losses_and_circumstances_are_not_compared(comparison: Comparison) -> None:
+    comparison.add("js", metrics(0.5))
+    _, page = comparison.made()
+    assert "test split: a 0.990." in page
+    for key in ("`classifier/", "`train/", "`meta/"):
+        assert key not in page
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [("standin", "stand-in data**. No number here is a result on the real data"), ("folder", "in `folder`")],
+)
+def test_the_source_of_the_data_is_told(comparison: Comparison, source: str, told: str) -> None:
+    comparison.add("js", metrics(0.5), source=source)
+    assert told in comparison.made()[1]
+
+
+def test_each_dataset_has_its_own_tables(comparison: Comparison) -> None:
+    comparison.add("js", metrics(0.5))
+    comparison.add("faces-js", metrics(0.1), dataset="faces", source="download")
+    _, page = comparison.made()
+    first, second = page.split("\n## ")[1:]
+    assert "faces-js" not in first
+    assert "stand-in" not in second
+    assert line(second, "faces-js")[1] == "**0.100**"
+
+
+ENTRY = {
+    "dataset": "pictures",
+    "objective": "mmjsd",
+    "subspaces": False,
+    "metric": "coherence/random",
+    "value": 0.75,
+    "std": 0.01,
+    "source": "A paper, table 1",
+}
+
+
+def test_published_values_stand_beside_ours_with_their_source(comparison: Comparison) -> None:
+    comparison.add("js", metrics(0.5))
+    comparison.add("js-subspaces", metrics(0.5), subspaces=True)
+    comparison.published.write_text(yaml.safe_dump([ENTRY, ENTRY | {"dataset": "sounds"}]))
+    rows, page = comparison.made()
+    assert [row["published/coherence/random"] for row in rows] == ["0.75", ""]
+    assert line(page, "`coherence/random`")[-1] == "mmjsd 0.75 ± 0.01 [1]"
+    assert "[1] A paper, table 1" in page
+    assert "don't compare" in page  # with those of a stand-in
+
+
+def test_without_published_values_the_column_is_empty(comparison: Comparison) -> None:
+    comparison.add("js", metrics(0.5))
+    _, page = comparison.made()
+    assert line(page, "`coherence/random`")[-1] == ""
+    assert "none is quoted" in page
+
+
+def test_the_published_values_of_the_repository_can_be_read(comparison: Comparison) -> None:
+    comparison.add("js", metrics(0.5))
+    comparison.published = Path(__file__).parents[2] / "docs/published.yaml"
+    assert comparison.made()
+
+
+@pytest.mark.parametrize("text", ["a: b: c", "5", "[5]", "- {dataset: pictures}", "\x00"])
+def test_faulty_published_values_are_refused(comparison: Comparison, text: str) -> None:
+    comparison.add("js", metrics(0.5))
+    comparison.published.write_text(text)
+    with pytest.raises(MmjsdError, match=r"published\.yaml: [^\n]*$"):
+        comparison.made()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{"])
+def test_damaged_metrics_are_refused(comparison: Comparison, text: str) -> None:
+    comparison.add("js", text)
+    with pytest.raises(MmjsdError, match=r"0\.json: damaged; evaluate the run again"):
+        comparison.made()
+    assert not (comparison.folder / "out.csv").exists()

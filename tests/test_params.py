@@ -1,0 +1,398 @@
+import copy
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mmjsd import params
+from mmjsd.params import ParameterError, Params
+
+ROOT = Path(__file__).parent.parent
+DEMO = ROOT / "params.yaml"
+HEAD = "datasets: {d: {kind: mnist_svhn_text}}\n"
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    """Load a parameter file of this content, called params.yaml as in the messages."""
+    monkeypatch.chdir(tmp_path)
+
+    def load(content: str | bytes) -> Params:
+        Path("params.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+        return params.load()
+
+    return load
+
+
+@pytest.fixture
+def faults(load):
+    """The lines of the refusal of a file, without its name, which every line starts with."""
+
+    def faults(content: str | bytes) -> list[str]:
+        with pytest.raises(ParameterError) as refusal:
+            load(content)
+        lines = str(refusal.value).splitlines()
+        assert all(line.startswith("params.yaml: ") for line in lines), lines
+        return [line.removeprefix("params.yaml: ") for line in lines]
+
+    return faults
+
+
+def one_run(options: str = "", before: str = "") -> str:
+    """A file with one dataset and one run `r` with these options."""
+    return f"{HEAD}{before}\nruns:\n  r: {{dataset: d, objective: mmjsd{options and ', '}{options}}}\n"
+
+
+@pytest.mark.parametrize(
+    "path", [DEMO, *sorted((ROOT / "configs").glob("*.yaml"))], ids=lambda path: path.name
+)
+def test_files_of_the_project_load(path):
+    assert isinstance(params.load(path), Params)
+
+
+def test_paper_setting():
+    paper = params.load(ROOT / "configs/paper-mnist-svhn-text.yaml")
+    assert paper.seeds == [1, 2, 3]
+    assert paper.datasets["mnist-svhn-text"].source == "download"
+    assert [run.removeprefix("mnist-svhn-text-") for run in paper.runs] == [
+        "mmjsd",
+        "mvae",
+        "mmvae",
+        "mmjsd-subspaces",
+    ]
+    plain, subspaces = paper.runs["mnist-svhn-text-mmjsd"], paper.runs["mnist-svhn-text-mmjsd-subspaces"]
+    assert (plain.shared_latent, plain.private_latent, plain.beta) == (20, 0, 2.5)
+    assert (plain.batch_size, plain.learning_rate, plain.epochs) == (256, 5e-4, 100)
+    assert (subspaces.shared_latent, subspaces.private_latent, subspaces.beta) == (16, 4, 5.0)
+    assert (subspaces.beta_style, subspaces.style_weights) == (3.0, {"text": 5.0})
+
+
+def test_committed_schema_is_up_to_date():
+    assert (ROOT / "params.schema.json").read_text() == params.schema()
+
+
+class TestResolving:
+    def test_run_overrides_shared_defaults(self, load):
+        found = load(
+            f"{HEAD}training: {{epochs: 7, beta: 3}}\nruns:\n"
+            "  a: {dataset: d, objective: mvae}\n  b: {dataset: d, objective: mvae, epochs: 9}"
+        )
+        assert [(run.epochs, run.beta) for run in found.runs.values()] == [(7, 3.0), (9, 3.0)]
+        assert found.runs["a"].batch_size == params.Training().batch_size
+
+    def test_defaults(self, load):
+        found = load(one_run())
+        assert (found.seeds, found.training, found.evaluation) == (
+            [1],
+            params.Training(),
+            params.Evaluation(),
+        )
+        assert found.datasets["d"].source == "standin"
+        assert found.datasets["d"].modalities == ("mnist", "svhn", "text")
+
+    @pytest.mark.parametrize("number", ["1e-3", "1E-3", "1.e-3", "0.001", ".001", "+1e-3"])
+    def test_numbers_as_people_write_them(self, load, number):
+        assert load(one_run(f"learning_rate: {number}")).runs["r"].learning_rate == 0.001
+
+    @pytest.mark.parametrize("word", ["on", "off", "auto"])
+    def test_on_and_off_are_words(self, load, word):
+        assert load(one_run(f"compile: {word}")).runs["r"].compile == word
+
+    def test_whole_number_where_a_fraction_may_stand(self, load):
+        assert load(one_run("beta: 3")).runs["r"].beta == 3.0
+
+
+class TestFaults:
+    def test_all_at_once(self, faults):
+        assert faults(
+            "seeds: [1, 1]\ndatasets:\n  digits: {kind: mnist_svhn_text, sead: 3}\n"
+            "training: {bta: 2}\nruns:\n  digits-mmjsd: {dataset: digit, objective: mmjsd, learning_rate: -1}"
+        ) == [
+            "datasets.digits.sead: unknown key; did you mean seed?",
+            "training.bta: unknown key; did you mean beta?",
+            "runs.digits-mmjsd.learning_rate: must be > 0 (got -1)",
+            "seeds: must differ from each other (got [1, 1])",
+            "runs.digits-mmjsd.dataset: no such dataset; did you mean digits? (got 'digit')",
+        ]
+
+    @pytest.mark.parametrize(
+        ("options", "line"),
+        [
+            ("learning_rate: -1", "learning_rate: must be > 0 (got -1)"),
+            ("learning_rate: 0", "learning_rate: must be > 0 (got 0)"),
+            ("beta: -0.5", "beta: must be >= 0 (got -0.5)"),
+            ("beta: .nan", "beta: must be finite (got nan)"),
+            ("beta: .inf", "beta: must be finite (got inf)"),
+            ("beta: 1e999", "beta: must be finite (got inf)"),
+            ("beta: null", "beta: must be a number (got null)"),
+            ("epochs: 2.5", "epochs: must be a whole number (got 2.5)"),
+            ("epochs: true", "epochs: must be a whole number (got true)"),
+            ("epochs: null", "epochs: must be a whole number (got null)"),
+            ("epochs: [3]", "epochs: must be a whole number (got [3])"),
+            ("device: gpu", "device: must be auto, cpu, cuda or cuda:N (got "),
+            ("device: 3", "device: must be text (got 3)"),
+            ("style_weights: 3", "style_weights: must be a mapping (got 3)"),
+            ("weights: {mnist: -1}", "weights.mnist: must be >= 0 (got -1)"),
+            ("leaning_rate: 1", "leaning_rate: unknown key; did you mean learning_rate?"),
+            (
+                "precision: float16",
+                "precision: must be 'auto', 'float32' or 'bfloat16'; did you mean float32?",
+            ),
+        ],
+    )
+    def test_wrong_value(self, faults, options, line):
+        (found,) = faults(one_run(options))
+        assert found.startswith(f"runs.r.{line}")
+
+    @pytest.mark.parametrize("key", ["epochs", "beta"])
+    def test_text_is_not_a_number(self, faults, key):
+        (line,) = faults(one_run(f"{key}: '5'"))
+        assert line.startswith(f"runs.r.{key}: must be a ")
+        assert "'5'" in line or '"5"' in line
+
+    def test_unknown_objective(self, faults):
+        (line,) = faults(f"{HEAD}runs: {{r: {{dataset: d, objective: mmjds}}}}")
+        assert line.startswith("runs.r.objective: must be 'mmjsd', 'mvae' or 'mmvae'; did you mean mmjsd?")
+
+    def test_unknown_key_lists_what_there_is_where_nothing_is_near(self, faults):
+        assert faults("zzz: 1\n" + one_run()) == [
+            "zzz: unknown key; known are seeds, datasets, training, evaluation, runs"
+        ]
+
+    def test_unknown_option_of_a_dataset(self, faults):
+        assert faults(
+            "datasets: {d: {kind: mnist_svhn_text, options: {max_per_clas: 3}}}\n"
+            "runs: {r: {dataset: d, objective: mvae}}"
+        ) == ["datasets.d.options.max_per_clas: unknown key; did you mean max_per_class?"]
+
+    def test_run_called_options_gets_the_hints_of_a_run(self, faults):
+        assert faults(f"{HEAD}runs: {{options: {{dataset: d, objective: mvae, epocs: 1}}}}") == [
+            "runs.options.epocs: unknown key; did you mean epochs?"
+        ]
+
+    def test_needed_keys(self, faults):
+        assert faults("seeds: [1]") == ["datasets: is needed", "runs: is needed"]
+        assert faults(f"{HEAD}runs: {{r: {{}}}}") == [
+            "runs.r.dataset: is needed",
+            "runs.r.objective: is needed",
+        ]
+        assert faults("datasets: {d: {}}\nruns: {r: {dataset: d, objective: mvae}}") == [
+            "datasets.d.kind: is needed"
+        ]
+
+    @pytest.mark.parametrize("section", ["datasets", "runs"])
+    @pytest.mark.parametrize(
+        ("content", "fault"),
+        [
+            ("{}", "must not be empty (got {})"),
+            ("null", "must be a mapping (got null)"),
+            ("[1]", "must be a mapping (got [1])"),
+        ],
+    )
+    def test_sections_that_are_none(self, faults, section, content, fault):
+        assert f"{section}: {fault}" in faults(
+            "\n".join(line for line in one_run().splitlines() if section not in line and "r:" not in line)
+            + f"\n{section}: {content}\n"
+        )
+
+    def test_fault_of_the_shared_defaults_is_reported_there_and_once(self, faults):
+        runs = "runs:\n" + "".join(f"  r{i}: {{dataset: d, objective: mvae}}\n" for i in range(3))
+        assert faults(f"{HEAD}training: {{epochs: -1, foo: 2, weights: {{mnist: -1}}}}\n{runs}") == [
+            "training.weights.mnist: must be >= 0 (got -1)",
+            "training.epochs: must be > 0 (got -1)",
+            f"training.foo: unknown key; known are {', '.join(params.Training.model_fields)}",
+        ]
+
+    def test_fault_of_a_run_that_overrides_a_faulty_default_is_its_own(self, faults):
+        assert faults(one_run("epochs: -2", "training: {epochs: -1}")) == [
+            "training.epochs: must be > 0 (got -1)",
+            "runs.r.epochs: must be > 0 (got -2)",
+        ]
+
+    @pytest.mark.parametrize("section", ["training", "evaluation"])
+    def test_shared_section_must_be_a_mapping(self, faults, section):
+        assert faults(one_run(before=f"{section}: [1]")) == [f"{section}: must be a mapping (got [1])"]
+
+    @pytest.mark.parametrize(
+        ("seeds", "line"),
+        [
+            ("[]", "seeds: must not be empty (got [])"),
+            ("3", "seeds: must be a list (got 3)"),
+            ("[1, 2, 1]", "seeds: must differ from each other (got [1, 2, 1])"),
+            ("[-1]", "seeds.0: must be >= 0 (got -1)"),
+            ("[0, 2147483648]", "seeds.1: must be < 2.14748e+09 (got 2147483648)"),
+            ("[true]", "seeds.0: must be a whole number (got true)"),
+        ],
+    )
+    def test_seeds(self, faults, seeds, line):
+        assert faults(f"seeds: {seeds}\n{one_run()}") == [line]
+
+    @pytest.mark.parametrize("name", ["a/b", "..", "", "-x", "a b", "ä", "'a\n\n  b'"])
+    @pytest.mark.parametrize("section", ["datasets", "runs"])
+    def test_key_that_cannot_name_a_folder(self, faults, section, name):
+        quoted = name if name.startswith("'") else f"'{name}'"
+        dataset, run = (quoted, "r") if section == "datasets" else ("d", quoted)
+        (line,) = faults(
+            f"datasets:\n  ? {dataset}\n  : {{kind: mnist_svhn_text}}\n"
+            f"runs:\n  ? {run}\n  : dataset: {dataset}\n    objective: mvae\n"
+        )
+        assert line.startswith(f"{section}.")
+        assert line.endswith("a key names a folder: letters, digits, '_', '-' and '.' only")
+
+    def test_source_must_be_known_or_a_folder(self, faults, load, tmp_path):
+        def content(source):
+            return (
+                f"datasets: {{d: {{kind: mnist_svhn_text, source: {source}}}}}\n"
+                "runs: {r: {dataset: d, objective: mvae}}"
+            )
+
+        assert faults(content("nowhere")) == [
+            "datasets.d.source: must be standin, download or an existing folder (got 'nowhere')"
+        ]
+        assert len(faults(content("x" * 5000))) == 1
+        assert load(content(tmp_path)).datasets["d"].source == str(tmp_path)
+
+
+class TestWeights:
+    def test_all_of_them_or_none(self, faults, load):
+        assert faults(one_run("weights: {mnist: 1, svhn: 1}")) == [
+            "runs.r.weights: give all of them or none (missing: text, prior)"
+        ]
+        assert load(one_run("weights: {mnist: 1, svhn: 0, text: 2, prior: 0}")).runs["r"].weights["text"] == 2
+
+    def test_not_all_modalities_without_weight(self, faults):
+        assert faults(one_run("weights: {mnist: 0, svhn: 0, text: 0, prior: 1}")) == [
+            "runs.r.weights: at least one modality needs a weight > 0"
+        ]
+
+    @pytest.mark.parametrize("key", ["style_weights", "reconstruction_weights"])
+    def test_of_modalities_of_the_dataset(self, faults, load, key):
+        assert faults(one_run(f"private_latent: 4, {key}: {{image: 1, prior: 1}}")) == [
+            f"runs.r.{key}.image: no such modality; the dataset has mnist, svhn, text",
+            f"runs.r.{key}.prior: no such modality; the dataset has mnist, svhn, text",
+        ]
+        assert load(one_run(f"private_latent: 4, {key}: {{text: 5}}"))
+
+    def test_style_without_subspaces(self, faults):
+        assert faults(one_run("style_weights: {text: 5}")) == [
+            "runs.r.style_weights: without private_latent there is nothing to weigh; leave them out"
+        ]
+
+    def test_style_with_a_faulty_private_latent_is_not_blamed(self, faults):
+        assert faults(one_run("private_latent: -1, style_weights: {text: 5}")) == [
+            "runs.r.private_latent: must be >= 0 (got -1)"
+        ]
+
+
+class TestYaml:
+    def test_key_given_twice(self, faults):
+        assert faults(one_run("beta: 1, beta: 2")) == ["not valid YAML in line 4: key 'beta' is given twice"]
+
+    def test_key_that_is_not_text(self, faults):
+        assert faults("1: 2\n" + one_run()) == [
+            "not valid YAML in line 1: key 1 must be text (put it in quotes)"
+        ]
+
+    @pytest.mark.parametrize("content", ["", "[1, 2]", "text", "3", "null"])
+    def test_not_a_mapping(self, faults, content):
+        assert faults(content) == ["must be a mapping with the keys datasets and runs"]
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(ParameterError, match=r"nowhere\.yaml: no such parameter file$"):
+            params.load(tmp_path / "nowhere.yaml")
+
+    def test_folder(self, tmp_path):
+        with pytest.raises(ParameterError, match="cannot be read as text"):
+            params.load(tmp_path)
+
+    def test_binary_file(self, faults):
+        assert faults(b"\x89PNG\r\n\x1a\n\xff\xfe") == ["cannot be read as text (not UTF-8)"]
+        (line,) = faults(b"seeds: \x00\x01\x02")
+        assert line.startswith("not valid YAML")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            "a: [",
+            "a:\n\t- 1",
+            "a: b: c",
+            "a: *nowhere",
+            "a: !!python/name:os.system x",
+            "a: !!int x",
+            "a: !!bool x",
+            "a: !!timestamp x",
+            "seeds: " + "[" * 3000,
+            one_run("epochs: " + "1" * 5000),
+            one_run("epochs: 0b_"),
+            "seeds: &a [*a]\n" + one_run(),
+            one_run("weights: &a {mnist: *a}"),
+            one_run("device: 'a\n\n    b'"),
+            one_run('"a\\nb": 1'),
+            one_run() + "---\n" + one_run(),
+        ],
+    )
+    def test_broken(self, faults, content):
+        assert faults(content)
+
+    def test_numbers_read_otherwise_than_written(self, faults):
+        """YAML 1.1 takes these for 8 and 90."""
+        assert faults(one_run("epochs: 010"))
+        assert faults(one_run("epochs: 1:30"))
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["digits"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+known = sorted(
+    {*params.Params.model_fields, *params.Dataset.model_fields, *params.Run.model_fields, "digits", "text"}
+)
+
+
+def places(node, path=()):
+    """Where something stands in nested mappings and lists."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield (*path, key)
+        yield from places(value, (*path, key))
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_file_is_loaded_or_refused_line_by_line(tmp_path_factory, data):
+    content = copy.deepcopy(yaml.safe_load(DEMO.read_text()))
+    for _ in range(data.draw(st.integers(1, 4))):
+        *parents, key = data.draw(st.sampled_from(list(places(content)) or [("runs",)]))
+        node = content
+        for parent in parents:
+            node = node[parent]
+        match data.draw(st.sampled_from(["delete", "replace", "insert"])):
+            case "delete" if node:
+                del node[key]
+            case "insert" if isinstance(node, dict):
+                node[data.draw(st.sampled_from(known) | st.text(max_size=4))] = data.draw(values)
+            case "replace" if node:
+                node[key] = data.draw(values)
+    path = tmp_path_factory.getbasetemp() / "params.yaml"
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+    try:
+        found = params.load(path)
+    except ParameterError as refusal:
+        lines = str(refusal).splitlines()
+        assert lines
+        assert all(line.startswith(f"{path}: ") for line in lines), lines
+        assert len(set(lines)) == len(lines)
+    else:
+        assert isinstance(found, Params)
+        assert all(run.dataset in found.datasets and math.isfinite(run.beta) for run in found.runs.values())

@@ -1,0 +1,223 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from mmjsd import records
+from mmjsd.records import Product, atomic_write, code_digests, making, reconcile, staleness
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """A package of its own, importable, whose name no other test uses."""
+    folder = tmp_path / "library" / f"package_{abs(hash(request.node.nodeid))}"
+    (folder / "inner").mkdir(parents=True)
+    files = {
+        "__init__.py": "from .unrelated import thing\n",
+        "unrelated.py": "thing = 1\n",
+        "step.py": '"""A."""\nfrom . import helper\ndef run():\n    "Runs."\n    from .inner import name\n',
+        "helper.py": "# a comment\nvalue = 1\n",
+        "inner/__init__.py": "from .leaf import name\n",
+        "inner/leaf.py": "from ..deep import *\nname = 1\n",
+        "deep.py": "depth = 1\n",
+    }
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    monkeypatch.syspath_prepend(folder.parent)
+    return folder
+
+
+def digests(package: Path) -> dict[str, str]:
+    """Of the module `step`, keys without the name of the package."""
+    found = code_digests([f"{package.name}.step"])
+    return {name.removeprefix(f"{package.name}."): digest for name, digest in found.items()}
+
+
+class TestCode:
+    def test_imports_are_followed_everywhere(self, package: Path) -> None:
+        assert set(digests(package)) == {"step", "helper", "inner", "inner.leaf", "deep"}
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '"""Another docstring."""\nfrom . import helper\ndef run():\n    from .inner import name\n',
+            "# comment\nfrom . import helper\n\n\ndef run():  # comment\n\n    from .inner import name\n",
+        ],
+    )
+    def test_docstrings_comments_and_layout_do_not_count(self, package: Path, text: str) -> None:
+        before = digests(package)
+        (package / "step.py").write_text(text)
+        assert digests(package) == before
+
+    @pytest.mark.parametrize("file", ["step.py", "helper.py", "inner/leaf.py", "deep.py"])
+    def test_code_counts(self, package: Path, file: str) -> None:
+        before = digests(package)
+        with (package / file).open("a") as module:
+            module.write("more = 2\n")
+        after = digests(package)
+        assert [name for name in after if after[name] != before[name]] == [
+            file.removesuffix(".py").replace("/", ".")
+        ]
+
+    def test_a_missing_module_is_told(self, package: Path) -> None:
+        with pytest.raises(ModuleNotFoundError, match="nowhere"):
+            code_digests([f"{package.name}.nowhere"])
+
+    def test_parameters_and_records_are_no_code_of_a_step(self) -> None:
+        assert "mmjsd.params" not in code_digests(["mmjsd.pipeline"])
+
+
+@pytest.fixture
+def chain(tmp_path: Path, package: Path) -> list[Product]:
+    """first.txt is made from source.txt, second.txt from first.txt."""
+    (tmp_path / "source.txt").write_text("source")
+
+    def product(name: str, source: str, **params: int) -> Product:
+        record, output = tmp_path / f"{name}.record.json", tmp_path / f"{name}.txt"
+        code = (f"{package.name}.helper",)
+        return Product(name, record, (output,), dict(params), (tmp_path / source,), code)
+
+    return [product("first", "source.txt", size=1), product("second", "first.txt")]
+
+
+def make(products: list[Product]) -> None:
+    for product in products:
+        with making(product):
+            for path in product.outputs:
+                path.write_text(f"{product.name} from {product.inputs[0].read_text()}")
+
+
+def settle(products: list[Product], apply: bool = True) -> list[str]:
+    lines: list[str] = []
+    reconcile(products, apply=apply, log=lines.append)
+    return lines
+
+
+class TestRecords:
+    def test_made_is_fresh(self, chain: list[Product]) -> None:
+        assert [staleness(product) for product in chain] == ["incomplete"] * 2
+        make(chain)
+        assert [staleness(product) for product in chain] == [None] * 2
+
+    def test_equal_origin_gives_equal_bytes(self, chain: list[Product]) -> None:
+        make(chain)
+        before = chain[0].record.read_bytes()
+        make(chain)
+        assert chain[0].record.read_bytes() == before
+
+    def test_every_difference_is_named(self, chain: list[Product], package: Path) -> None:
+        make(chain)
+        first = chain[0]
+        first.outputs[0].write_text("edited")
+        assert staleness(first) == "other outputs"
+        make(chain)
+        first.inputs[0].write_text("edited")
+        assert staleness(first) == "other inputs"
+        make(chain)
+        (package / "helper.py").write_text("value = 2")
+        assert staleness(first) == "other code"
+        make(chain)
+        first.params["size"] = 2
+        assert staleness(first) == "other params"
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"', "\xff"])
+    def test_a_damaged_record_is_none(self, chain: list[Product], content: str) -> None:
+        make(chain)
+        chain[0].record.write_text(content, encoding="latin-1")
+        assert staleness(chain[0])
+
+    def test_work_that_fails_leaves_no_record(self, chain: list[Product]) -> None:
+        make(chain)
+        chain[0].inputs[0].write_bytes(b"\xff")  # no text
+        with pytest.raises(UnicodeDecodeError):
+            make(chain)
+        assert not chain[0].record.exists()
+
+    def test_what_is_edited_during_the_work_is_not_its_origin(self, chain: list[Product]) -> None:
+        with making(chain[0]):
+            chain[0].outputs[0].write_text("from the old source")
+            chain[0].inputs[0].write_text("new source")
+        assert staleness(chain[0]) == "other inputs"
+
+    def test_the_fingerprint_is_of_the_origin(self, chain: list[Product]) -> None:
+        def fingerprint() -> str:
+            with making(chain[0]) as found:
+                chain[0].outputs[0].write_text("")
+            return found
+
+        before = fingerprint()
+        assert fingerprint() == before
+        chain[0].params["size"] = 2
+        assert fingerprint() != before
+
+
+class TestReconcile:
+    def test_fresh_products_keep_their_records(self, chain: list[Product]) -> None:
+        make(chain)
+        assert settle(chain) == []
+        assert all(product.record.exists() for product in chain)
+
+    def test_what_is_made_from_stale_things_is_stale(self, chain: list[Product]) -> None:
+        make(chain)
+        chain[0].params["size"] = 2
+        assert len(settle(chain)) == 2
+        assert not any(product.record.exists() for product in chain)
+
+    def test_what_stale_things_are_made_from_is_not(self, chain: list[Product]) -> None:
+        make(chain)
+        chain[1].params["size"] = 2
+        settle(chain)
+        assert [product.record.exists() for product in chain] == [True, False]
+
+    def test_looking_on_changes_nothing(self, chain: list[Product]) -> None:
+        make(chain)
+        chain[0].params["size"] = 2
+        assert len(settle(chain, apply=False)) == 2
+        assert all(product.record.exists() for product in chain)
+
+    def test_file_times_follow_the_origin(self, chain: list[Product]) -> None:
+        make(chain)
+        for age, path in enumerate(
+            [chain[1].record, chain[1].outputs[0], chain[0].record, chain[0].outputs[0]]
+        ):
+            os.utime(path, (1000 + age, 1000 + age))
+        os.utime(chain[0].inputs[0], (2000, 2000))
+        settle(chain)
+
+        def time(path: Path) -> int:
+            return path.stat().st_mtime_ns
+
+        assert time(chain[0].inputs[0]) <= min(time(chain[0].outputs[0]), time(chain[0].record))
+        for made in (chain[1].outputs[0], chain[1].record):
+            assert max(time(chain[0].outputs[0]), time(chain[0].record)) <= time(made)
+
+    def test_times_in_order_are_left_alone(self, chain: list[Product]) -> None:
+        make(chain)
+        before = [product.record.stat().st_mtime_ns for product in chain]
+        settle(chain)
+        assert [product.record.stat().st_mtime_ns for product in chain] == before
+
+
+class TestAtomicWrite:
+    def test_text_and_bytes(self, tmp_path: Path) -> None:
+        atomic_write(tmp_path / "file", "grün")
+        assert (tmp_path / "file").read_bytes() == "grün".encode()
+        atomic_write(tmp_path / "file", b"\x00")
+        assert (tmp_path / "file").read_bytes() == b"\x00"
+
+    def test_a_failure_leaves_the_old_content_and_no_rest(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = tmp_path / "file"
+        target.write_text("old")
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(records.os, "replace", full)
+        with pytest.raises(OSError, match="No space left") as caught:
+            atomic_write(target, "new")
+        assert caught.value.filename == str(target)
+        assert target.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [target]

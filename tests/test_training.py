@@ -1,0 +1,164 @@
+import csv
+
+import pytest
+import torch
+
+import mmjsd
+from conftest import make_run
+from mmjsd import checkpoint, training
+from mmjsd.data.batches import ResidentSplit
+from mmjsd.errors import MmjsdError
+
+
+def weights(folder):
+    return torch.load(folder / "model.pt", weights_only=True)["weights"]
+
+
+def assert_same_weights(one, other):
+    for name, value in weights(one).items():
+        assert torch.equal(value, weights(other)[name]), name
+
+
+def train(store, folder, run=None, **options):
+    training.train(
+        run or make_run(**options.pop("run_options", {})),
+        store,
+        folder,
+        name="tiny",
+        **({"seed": 1, "fingerprint": "f"} | options),
+    )
+
+
+def test_same_seed_same_bytes(store, tmp_path):
+    for name in "ab":
+        train(store, tmp_path / name)
+    train(store, tmp_path / "c", seed=2)
+    assert (tmp_path / "a/model.pt").read_bytes() == (tmp_path / "b/model.pt").read_bytes()
+    assert not torch.equal(*(weights(tmp_path / n)["heads.svhn.weight"] for n in "ac"))
+
+
+@pytest.mark.parametrize("objective", ["mmjsd", "mvae", "mmvae"])
+def test_loss_goes_down(store, tmp_path, objective):
+    train(store, tmp_path, run_options={"objective": objective, "epochs": 6, "learning_rate": 3e-3})
+    with (tmp_path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == list("123456")
+    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+class Unplugged(Exception):
+    pass
+
+
+def interrupted(store, folder, monkeypatch, after, **options):
+    """Training that dies while the checkpoint after this epoch has just been written."""
+    real, written = checkpoint.write, []
+
+    def dying_write(path, content):
+        real(path, content)
+        written.append(path)
+        if len(written) == after:
+            raise Unplugged
+
+    with monkeypatch.context() as patch, pytest.raises(Unplugged):
+        patch.setattr(checkpoint, "write", dying_write)
+        train(store, folder, **options)
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_resumes_exactly(store, tmp_path, monkeypatch, after):
+    train(store, tmp_path / "whole")
+    interrupted(store, tmp_path / "broken", monkeypatch, after)
+    assert not (tmp_path / "broken/model.pt").exists()
+    torch.manual_seed(99)  # what the interrupted process left behind must not matter
+    train(store, tmp_path / "broken")
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_checkpoint_of_other_parameters(store, tmp_path, monkeypatch):
+    interrupted(store, tmp_path, monkeypatch, 1)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(MmjsdError, match=r"checkpoint.pt: belongs to other parameters.*--replace"):
+        train(store, tmp_path, fingerprint="other")
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    train(store, tmp_path, fingerprint="other", replace=True)
+    assert (tmp_path / "model.pt").exists()
+
+
+def test_damaged_checkpoint(store, tmp_path, monkeypatch):
+    interrupted(store, tmp_path, monkeypatch, 1)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(MmjsdError, match=r"checkpoint.pt: damaged.*delete it"):
+        train(store, tmp_path)
+
+
+def test_loss_that_is_not_finite(store, tmp_path):
+    with pytest.raises(
+        MmjsdError, match=r"runs\.tiny: loss is not finite in epoch 1, step \d+ .*learning_rate"
+    ):
+        train(store, tmp_path, run_options={"learning_rate": 1e30})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_load_gives_the_trained_model(store, tmp_path):
+    train(store, tmp_path, run_options={"private_latent": 2})
+    model = mmjsd.load(tmp_path)
+    assert not model.training
+    assert torch.equal(model.state_dict()["heads.text.bias"], weights(tmp_path)["heads.text.bias"])
+    assert model.encode({"text": torch.zeros(2, 8, dtype=torch.int64)}).shared.mean.shape == (1, 2, 20)
+
+
+def test_load_refuses(tmp_path):
+    with pytest.raises(MmjsdError, match=r"model.pt: no such file"):
+        mmjsd.load(tmp_path)
+    (tmp_path / "model.pt").write_text("hello")
+    with pytest.raises(MmjsdError, match=r"model.pt: damaged"):
+        mmjsd.load(tmp_path)
+    torch.save({"kind": "classifier"}, tmp_path / "model.pt")
+    with pytest.raises(MmjsdError, match=r"model.pt: not a model"):
+        mmjsd.load(tmp_path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_load_executes_nothing(tmp_path, capsys):
+    torch.save({"kind": "model", "weights": Bomb()}, tmp_path / "model.pt")
+    with pytest.raises(MmjsdError):
+        mmjsd.load(tmp_path)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_no_such_device(store, tmp_path):
+    with pytest.raises(MmjsdError, match="device: cuda:77"):
+        train(store, tmp_path, run_options={"device": "cuda:77"})
+
+
+def test_batches_are_what_the_store_holds(store):
+    split = store.splits["train"]
+    batch = ResidentSplit(split, torch.device("cpu")).batch(torch.tensor([5, 17]))
+    for position, sample in enumerate((5, 17)):
+        mnist, _, text = split.pairs[sample]
+        image = torch.tensor(split.modalities["mnist"].data[mnist]) / 255
+        torch.testing.assert_close(batch.values["mnist"][position], image)
+        assert batch.values["text"][position].tolist() == split.modalities["text"].data[text].tolist()
+    assert batch.present is None
+
+
+def test_gaps_become_a_mask(store_with_gaps):
+    split = store_with_gaps.splits["train"]
+    batch = ResidentSplit(split, torch.device("cpu")).batch(torch.arange(20))
+    assert batch.present.T.tolist() == (split.pairs[:20] >= 0).tolist()
+
+
+def test_an_epoch_uses_each_sample_once_at_most(store):
+    data = ResidentSplit(store.splits["train"], torch.device("cpu"))
+    order = data.shuffled(32)
+    assert order.shape == (3, 32)
+    assert len(order.unique()) == 96
+    assert not torch.equal(order, data.shuffled(32))
+    assert data.shuffled(1000).shape == (1, 120)

@@ -1,0 +1,164 @@
+"""Real Snakemake: what is made, what is made again after which change, and what a fault leaves behind."""
+
+import copy
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from project import PARAMS, REPOSITORY, Outcome, Project
+
+from mmjsd import params, pipeline
+from mmjsd.records import staleness
+
+
+def of_run(run: str) -> set[str]:
+    return {f"training {run}, seed 1", f"evaluating {run}, seed 1", f"logging {run}, seed 1, to MLflow"}
+
+
+COMPARISON = {"comparing the runs"}
+
+
+def changed(**runs: dict) -> dict:
+    """The parameters with runs changed or added."""
+    edited = copy.deepcopy(PARAMS)
+    for name, entries in runs.items():
+        edited["runs"].setdefault(name, {}).update(entries)
+    return edited
+
+
+def test_everything_is_made_once(made: tuple[Project, Outcome]) -> None:
+    _, outcome = made
+    classifiers = {f"training the {name} classifier of tiny" for name in ("mnist", "svhn", "text")}
+    dataset = {"building the store of tiny"}
+    assert outcome.jobs == dataset | classifiers | of_run("js") | of_run("moe") | COMPARISON
+
+
+def test_every_product_is_fresh(made: tuple[Project, Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    project, _ = made
+    monkeypatch.chdir(project.folder)
+    published = Path(pipeline.PUBLISHED)
+    products = pipeline.products(params.load("params.yaml"), published)[:-1]
+    assert {product.name: staleness(product) for product in products} == dict.fromkeys(
+        product.name for product in products
+    )
+
+
+def test_the_comparison_has_a_row_a_run(made: tuple[Project, Outcome]) -> None:
+    results = made[0].folder / "results"
+    with (results / "comparison.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["objective"], row["data_source"]) for row in rows] == [
+        ("js", "mmjsd", "standin"),
+        ("moe", "mmvae", "standin"),
+    ]
+    metrics = json.loads((results / "tiny/js/seed-1/metrics.json").read_bytes())
+    assert float(rows[0]["coherence/random"]) == metrics["coherence/random"]
+    assert "stand-in" in (results / "comparison.md").read_text()
+
+
+def test_every_step_has_a_log_and_a_benchmark(made: tuple[Project, Outcome]) -> None:
+    logs = made[0].folder / "logs"
+    names = ["tiny/data", "tiny/classifiers/svhn", "compare"]
+    names += [f"tiny/js/seed-1/{step}" for step in ("train", "evaluate", "track")]
+    for name in names:
+        assert (logs / f"{name}.log").is_file()
+        assert (logs / "benchmarks" / f"{name}.tsv").is_file()
+    assert "epoch 1/1" in (logs / "tiny/js/seed-1/train.log").read_text()
+    assert "epoch 1/1" in made[1].output  # progress reaches the terminal too
+
+
+def test_nothing_is_made_twice(project: Project) -> None:
+    before = project.contents()
+    outcome = project.snakemake()
+    assert outcome.code == 0
+    assert "Nothing to be done" in outcome.output
+    assert project.contents() == before
+
+
+def test_a_changed_and_a_new_run_are_made_and_no_other(project: Project) -> None:
+    before = project.contents()
+    project.write(changed(moe={"beta": 1.5}, poe={"dataset": "tiny", "objective": "mvae"}))
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    assert outcome.jobs == of_run("moe") | of_run("poe") | COMPARISON
+    after = project.contents()
+    assert all(after[name] == content for name, content in before.items() if "/js/" in name)
+    assert "poe" in (project.folder / "results/comparison.csv").read_text()
+
+
+def test_a_removed_run_only_leaves_the_comparison(project: Project) -> None:
+    edited = changed()
+    del edited["runs"]["moe"]
+    project.write(edited)
+    outcome = project.snakemake()
+    assert outcome.code == 0, outcome.output
+    assert outcome.jobs == COMPARISON
+    assert "moe" not in (project.folder / "results/comparison.csv").read_text()
+
+
+def test_an_edited_model_is_made_again(project: Project) -> None:
+    before = project.contents()
+    folder = project.folder / "results/tiny/js/seed-1"
+    with (folder / "model.pt").open("ab") as file:
+        file.write(b"edited by hand")
+    outcome = project.snakemake("results/tiny/js/seed-1/training.record.json")
+    assert outcome.code == 0, outcome.output
+    assert outcome.jobs == {"training js, seed 1"}
+    assert "training.record.json: to be made again (other outputs)" in outcome.output
+    name = "results/tiny/js/seed-1/model.pt"
+    assert project.contents()[name][0] == before[name][0]  # the same seed gives the same bytes
+
+
+def test_file_times_in_disorder_make_nothing(project: Project) -> None:
+    (project.folder / "data/tiny.h5").touch()
+    (project.folder / "data/tiny.record.json").touch()
+    outcome = project.snakemake()
+    assert outcome.code == 0
+    assert "Nothing to be done" in outcome.output
+
+
+def test_a_dry_run_touches_nothing_and_says_what_is_stale(project: Project) -> None:
+    project.write(changed(moe={"beta": 1.5}))
+    before = project.contents()
+    outcome = project.snakemake("--dry-run")
+    assert outcome.code == 0
+    assert "results/tiny/moe/seed-1/training.record.json: to be made again (other params)" in outcome.output
+    assert "js" not in outcome.output.partition("to be made again")[0]
+    assert project.contents() == before
+
+
+def test_faulty_parameters_are_told_in_plain_lines(project: Project) -> None:
+    before = project.contents()
+    project.write(changed(js={"learnig_rate": 1.0}, moe={"beta": -1}), "faulty.yaml")
+    outcome = project.snakemake("--config", "params=faulty.yaml")
+    assert outcome.code == 1
+    profile, *lines = outcome.output.splitlines()
+    assert "profile" in profile
+    assert lines == [
+        "faulty.yaml: runs.js.learnig_rate: unknown key; did you mean learning_rate?",
+        "faulty.yaml: runs.moe.beta: must be >= 0 (got -1)",
+    ]
+    assert project.contents() == before
+
+
+def test_a_failing_step_says_why_and_spares_the_others(project: Project) -> None:
+    before = project.contents()
+    project.write(changed(moe={"learning_rate": 1e30, "epochs": 2}))
+    outcome = project.snakemake()
+    assert outcome.code == 1
+    assert "runs.moe: loss is not finite" in outcome.output
+    assert "Traceback" not in outcome.output
+    after = project.contents()
+    assert all(after[name] == content for name, content in before.items() if "/js/" in name)
+    assert "results/tiny/moe/seed-1/training.record.json" not in after
+
+
+def test_lint_asks_for_conda_only(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write(PARAMS)
+    found = [
+        line for line in project.snakemake("--lint").output.splitlines() if line.strip().startswith("* ")
+    ]
+    rules = len(list((REPOSITORY / "workflow/rules").glob("*.smk"))) - 1
+    assert found == ["    * Specify a conda environment or container for each rule.:"] * rules
