@@ -139,7 +139,7 @@ class TestFaults:
             ("leaning_rate: 1", "leaning_rate: unknown key; did you mean learning_rate?"),
             (
                 "precision: float16",
-                "precision: must be 'auto', 'float32' or 'bfloat16'; did you mean float32?",
+                "precision: must be 'auto', 'float32' or 'bfloat16'; did you mean bfloat16?",
             ),
         ],
     )
@@ -381,7 +381,7 @@ def test_any_file_is_loaded_or_refused_line_by_line(tmp_path_factory, data):
             case "delete" if node:
                 del node[key]
             case "insert" if isinstance(node, dict):
-                node[data.draw(st.sampled_from(known) | st.text(max_size=4))] = data.draw(values)
+                node[data.draw(st.sampled_from([*known, "a\nb"]) | st.text(max_size=4))] = data.draw(values)
             case "replace" if node:
                 node[key] = data.draw(values)
     path = tmp_path_factory.getbasetemp() / "params.yaml"

@@ -290,11 +290,11 @@ def _number(labels: Ints, rng: np.random.Generator) -> Floats:
     angle, slant, tilt = (
         rng.normal(0, spread, (count, 1, 1)).astype(np.float32) for spread in (0.07, 0.12, 0.004)
     )
-    size = _TALL / _uniform(rng, 18, 28, count)
+    size = _TALL / _uniform(rng, 21, 28, count)
     y, x = y - _uniform(rng, -1.5, 1.5, count), x - _uniform(rng, -1.5, 1.5, count)
     y, x = y * np.cos(angle) - x * np.sin(angle), x * np.cos(angle) + y * np.sin(angle)
     size = size * (1 + tilt * x)
-    y, x = y * size, (x + slant * y) * size * _uniform(rng, 0.85, 1.5, count)
+    y, x = y * size, (x + slant * y) * size * _uniform(rng, 0.85, 1.2, count)
 
     font = rng.integers(len(_FONTS), size=count)
     glyph = font * 10 + labels
@@ -304,16 +304,16 @@ def _number(labels: Ints, rng: np.random.Generator) -> Floats:
     for side in (-1, 1):
         neighbour = font * 10 + rng.integers(10, size=count)
         shift = side * ((widths[glyph] + widths[neighbour])[:, None, None] / 2 + gap)
-        present = _uniform(rng, 0, 1, count) < 0.65
+        present = _uniform(rng, 0, 1, count) < 0.5
         coverage = np.maximum(coverage, present * _sample(masks, neighbour, y + middle, x + middle - shift))
     return coverage
 
 
 def _colours(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Colours (N, 3, 1, 1) of ground and digits: muted, different in brightness, either one the lighter."""
-    dark = _uniform(rng, 0.03, 0.5, count)
-    light = (dark + _uniform(rng, 0.2, 0.65, count)).clip(0, 0.97)
-    swap = _uniform(rng, 0, 1, count) < 0.5
+    """Colours (N, 3, 1, 1) of ground and digits: muted, different in brightness, digits mostly the lighter."""
+    dark = _uniform(rng, 0.03, 0.35, count)
+    light = (dark + _uniform(rng, 0.35, 0.6, count)).clip(0, 0.97)
+    swap = _uniform(rng, 0, 1, count) < 0.9
     colours = []
     for brightness in (np.where(swap, dark, light), np.where(swap, light, dark)):
         # most walls and numbers are between blue and brown, few are green or purple
@@ -327,11 +327,11 @@ def _colours(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
 def _uneven_light(count: int, rng: np.random.Generator) -> Floats:
     """Relative brightness (N, 32, 32) of the ground: shade, texture, and the edge of a plate or a door."""
     y, x = _grid(32)
-    shade = 0.12 * _smooth_noise(rng, count, 3, 32)
+    shade = 0.08 * _smooth_noise(rng, count, 3, 32)
     texture = _uniform(rng, 0, 0.08, count) * _smooth_noise(rng, count, 11, 32)
     angle = rng.integers(4, size=(count, 1, 1)) * (np.pi / 2) + rng.normal(0, 0.08, (count, 1, 1))
     beyond = (y * np.sin(angle) + x * np.cos(angle) > _uniform(rng, 9, 30, count)).astype(np.float32)
-    return shade + texture + beyond * _uniform(rng, -0.5, 0.5, count)
+    return shade + texture + beyond * _uniform(rng, -0.25, 0.25, count)
 
 
 def _blurred(images: Floats, spread: Floats) -> Floats:
