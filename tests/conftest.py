@@ -13,7 +13,7 @@ torch.set_num_threads(2)
 
 
 def make_split(rng: np.random.Generator, rows: int, missing: float = 0.0) -> Split:
-    """Rows whose brightness tells the class, paired by class; a share of the pairs with modalities missing."""
+    """Rows whose brightness tells the class, paired by class; a share of the pairs with gaps."""
     labels = np.arange(rows) % 10
     pairs = []
     words, word_labels = word_table()

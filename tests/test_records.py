@@ -76,7 +76,8 @@ def chain(tmp_path: Path, package: Path) -> list[Product]:
     def product(name: str, source: str, **params: int) -> Product:
         record, output = tmp_path / f"{name}.record.json", tmp_path / f"{name}.txt"
         code = (f"{package.name}.helper",)
-        return Product(name, record, (output,), dict(params), (tmp_path / source,), code)
+        benchmark = tmp_path / f"{name}.tsv"
+        return Product(name, record, (output,), dict(params), (tmp_path / source,), code, benchmark)
 
     return [product("first", "source.txt", size=1), product("second", "first.txt")]
 
@@ -183,13 +184,15 @@ class TestReconcile:
         ):
             os.utime(path, (1000 + age, 1000 + age))
         os.utime(chain[0].inputs[0], (2000, 2000))
+        chain[1].benchmark.write_text("")
+        os.utime(chain[1].benchmark, (1000, 1000))
         settle(chain)
 
         def time(path: Path) -> int:
             return path.stat().st_mtime_ns
 
         assert time(chain[0].inputs[0]) <= min(time(chain[0].outputs[0]), time(chain[0].record))
-        for made in (chain[1].outputs[0], chain[1].record):
+        for made in (chain[1].outputs[0], chain[1].record, chain[1].benchmark):
             assert max(time(chain[0].outputs[0]), time(chain[0].record)) <= time(made)
 
     def test_times_in_order_are_left_alone(self, chain: list[Product]) -> None:

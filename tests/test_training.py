@@ -61,9 +61,10 @@ def interrupted(store, folder, monkeypatch, after, **options):
         if len(written) == after:
             raise Unplugged
 
-    with monkeypatch.context() as patch, pytest.raises(Unplugged):
+    with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "write", dying_write)
-        train(store, folder, **options)
+        with pytest.raises(Unplugged):
+            train(store, folder, **options)
 
 
 @pytest.mark.parametrize("after", [1, 2])

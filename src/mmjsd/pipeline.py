@@ -34,6 +34,8 @@ BUILDERS = {"mnist_svhn_text": "mmjsd.data.digits"}
 #: Values from papers, shown beside ours.
 PUBLISHED = Path("docs/published.yaml")
 
+_BENCHMARKS = Path("logs/benchmarks")
+
 
 def products(params: Params, published: Path = PUBLISHED) -> list[Product]:
     """All products, each after those it is made from."""
@@ -77,6 +79,7 @@ def dataset(params: Params, key: str) -> Product:
         params=settings,
         inputs=inputs,
         code=(BUILDERS[chosen.kind],),
+        benchmark=_BENCHMARKS / key / "data.tsv",
     )
 
 
@@ -92,6 +95,7 @@ def classifier(params: Params, key: str, modality: str) -> Product:
         params={"modality": modality, "epochs": params.evaluation.classifier_epochs, "seed": chosen.seed},
         inputs=(_store(key),),
         code=("mmjsd.models.classifiers",),
+        benchmark=_BENCHMARKS / key / "classifiers" / f"{modality}.tsv",
     )
 
 
@@ -106,6 +110,7 @@ def training(params: Params, run: str, seed: int) -> Product:
         params={**chosen.model_dump(), "seed": seed},
         inputs=(_store(chosen.dataset),),
         code=("mmjsd.training",),
+        benchmark=_BENCHMARKS / folder.relative_to("results") / "train.tsv",
     )
 
 
@@ -126,6 +131,7 @@ def evaluation(params: Params, run: str, seed: int) -> Product:
         params=params.evaluation.model_dump(exclude={"classifier_epochs"}),
         inputs=(folder / "model.pt", folder / "history.csv", _store(chosen.dataset), *classifiers),
         code=("mmjsd.evaluation",),
+        benchmark=_BENCHMARKS / folder.relative_to("results") / "evaluate.tsv",
     )
 
 
@@ -145,6 +151,7 @@ def tracking(params: Params, run: str, seed: int) -> Product:
         },
         inputs=(folder / "model.pt", folder / "history.csv", folder / "metrics.json", _store(chosen.dataset)),
         code=("mmjsd.tracking",),
+        benchmark=_BENCHMARKS / folder.relative_to("results") / "track.tsv",
     )
 
 
@@ -172,6 +179,7 @@ def comparison(params: Params, published: Path = PUBLISHED) -> Product:
         params={"rows": rows, "published": sha256_file(published) if published.is_file() else None},
         inputs=tuple(Path(row["metrics"]) for row in rows),
         code=("mmjsd.reporting.tables",),
+        benchmark=_BENCHMARKS / "compare.tsv",
     )
 
 

@@ -49,6 +49,8 @@ class Product:
     inputs: tuple[Path, ...]
     code: tuple[str, ...]
     """Names of the modules that make it; what they import is found."""
+    benchmark: Path
+    """How long it took, where that was measured. Its content doesn't count, but Snakemake goes by its time."""
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -224,7 +226,7 @@ def reconcile(products: Iterable[Product], *, apply: bool, log: Callable[[str], 
 
 
 def _renew(product: Product, records: Iterable[Path]) -> None:
-    made = [*product.outputs, product.record]
+    made = [*product.outputs, product.record, *([product.benchmark] if product.benchmark.exists() else [])]
     asked = max((path.stat().st_mtime_ns for path in (*product.inputs, *records)), default=0)
     if min(path.stat().st_mtime_ns for path in made) < asked:
         moment = max(time.time_ns(), asked)

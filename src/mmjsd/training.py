@@ -47,8 +47,8 @@ def train(
 ) -> None:
     """Train and write `model.pt` and `history.csv` into the folder.
 
-    After every epoch `checkpoint.pt` is replaced; where there is one, training goes on from it exactly: the same
-    parameters, optimiser and random states, so the same numbers as without the interruption.
+    After every epoch `checkpoint.pt` is replaced; where there is one, training goes on from it exactly: the
+    same parameters, optimiser and random states, so the same numbers as without the interruption.
 
     Args:
         run: resolved parameters.
@@ -60,7 +60,7 @@ def train(
         replace: discard such a checkpoint instead of refusing it.
 
     Raises:
-        MmjsdError: a damaged checkpoint or one of other parameters, a loss that is not finite, no such device.
+        MmjsdError: a checkpoint damaged or of other parameters, a loss that is not finite, no such device.
     """
     torch.set_num_threads(run.threads)
     torch.manual_seed(seed)

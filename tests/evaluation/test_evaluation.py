@@ -52,9 +52,9 @@ def test_evaluates_gaps(store_with_gaps, results):
     model, _ = load_model(results / "run")
     test = UnimodalPosteriors(model, ResidentSplit(store_with_gaps.splits["test"], CPU))
     pairs = store_with_gaps.splits["test"].pairs
-    samples = test.complete(("mnist", "svhn"), torch.arange(len(test)))
+    samples = test.complete(("mnist", "svhn"))
     assert samples.tolist() == np.flatnonzero((pairs[:, :2] >= 0).all(1)).tolist()
-    assert 0 <= representation.accuracy(test, test, ("mnist", "svhn"), torch.arange(len(test))) <= 1
+    assert 0 <= representation.accuracy(test, test, ("mnist", "svhn")) <= 1
 
 
 def test_posteriors_of_rows_are_those_of_the_samples(store, results):
@@ -91,13 +91,12 @@ class Oracle(torch.nn.Module):
 def test_conditional_coherence_is_the_share_of_right_classes(store, results, monkeypatch):
     model, _ = load_model(results / "run")
     test = UnimodalPosteriors(model, ResidentSplit(store.splits["test"], CPU))
-    samples = torch.arange(60)
-    labels = test.labels(samples)
+    labels = test.labels
     wrong = labels.clone()
     wrong[:15] = (wrong[:15] + 1) % 10
     monkeypatch.setattr(model, "generate_from", lambda c: {"mnist": labels[:, None], "svhn": wrong[:, None]})
     oracles = {"mnist": Oracle(), "svhn": Oracle()}
-    found = coherence.conditional(model, oracles, test, ("text",), samples)
+    found = coherence.conditional(model, oracles, test, ("text",))
     assert found == {"mnist": 1.0, "svhn": 0.75}
     assert coherence.random(model, oracles, 60) == 0.75
 
@@ -118,7 +117,7 @@ def test_text_classifier_reads_probabilities(store, results):
 
 
 def test_refuses_missing_pieces(store, results, tmp_path):
-    with pytest.raises(MmjsdError, match="model.pt: no such file; train the run"):
+    with pytest.raises(MmjsdError, match=r"model\.pt: no such file; train the run"):
         evaluate(tmp_path, store, results / "classifiers", QUICK)
     with pytest.raises(MmjsdError, match=r"mnist.model.pt: no such file; train it .*mmjsd classify"):
         evaluate(results / "run", store, tmp_path, QUICK)

@@ -1,6 +1,6 @@
 """Batches as tensors already on the device: no Python per sample, no copy from the host per batch."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,9 +67,3 @@ class ResidentSplit:
         size = min(batch_size, len(self))
         order = torch.randperm(len(self), device=self.device)
         return order[: len(self) // size * size].reshape(-1, size)
-
-    def first(self, count: int) -> Self:
-        """The same rows with the first `count` pairs only."""
-        part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__, pairs=self.pairs[:count], labels=self.labels[:count])
-        return part

@@ -310,7 +310,7 @@ def _number(labels: Ints, rng: np.random.Generator) -> Floats:
 
 
 def _colours(count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Colours (N, 3, 1, 1) of ground and digits: muted, different in brightness, digits mostly the lighter."""
+    """Colours (N, 3, 1, 1) of ground and digits: muted, digits mostly the lighter."""
     dark = _uniform(rng, 0.03, 0.35, count)
     light = (dark + _uniform(rng, 0.35, 0.6, count)).clip(0, 0.97)
     swap = _uniform(rng, 0, 1, count) < 0.9

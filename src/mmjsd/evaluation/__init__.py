@@ -60,17 +60,20 @@ def evaluate(folder: Path, store: Store, classifiers_folder: Path, evaluation: E
     seed = content["seed"]
     torch.manual_seed(seed)
     order = torch.Generator().manual_seed(seed)
-    train = UnimodalPosteriors(model, ResidentSplit(store.splits["train"], device))
-    test = UnimodalPosteriors(model, ResidentSplit(store.splits["test"], device))
-    fitted_on = torch.randperm(len(train), generator=order)[: evaluation.train_samples].to(device)
-    tested_on = torch.randperm(len(test), generator=order)[: evaluation.test_samples].to(device)
+    train, test = (
+        UnimodalPosteriors(model, split, torch.randperm(len(split), generator=order)[:count].to(device))
+        for split, count in (
+            (ResidentSplit(store.splits["train"], device), evaluation.train_samples),
+            (ResidentSplit(store.splits["test"], device), None),
+        )
+    )
 
     accuracy: dict[str, float] = {}
     conditional: dict[str, float] = {}
     for subset in subsets(tuple(model.modalities)):
         key = "-".join(subset)
-        accuracy[key] = representation.accuracy(train, test, subset, fitted_on)
-        found = coherence.conditional(model, classifiers, test, subset, tested_on)
+        accuracy[key] = representation.accuracy(train, test, subset)
+        found = coherence.conditional(model, classifiers, test, subset, evaluation.test_samples)
         conditional |= {f"{key}/{target}": value for target, value in found.items()}
     random = coherence.random(model, classifiers, evaluation.random_samples)
 

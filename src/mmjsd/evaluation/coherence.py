@@ -24,18 +24,18 @@ def conditional(
     classifiers: Mapping[str, Classifier],
     test: UnimodalPosteriors,
     subset: tuple[str, ...],
-    samples: Tensor,
+    count: int | None = None,
 ) -> dict[str, float]:
-    """For each modality: share of test samples whose generated modality is classified as their label.
+    """For each modality: share of the first `count` test samples whose generated modality shows their label.
 
     The shared latent is sampled from the posterior given the subset, private latents from N(0, I).
     """
-    samples = test.complete(subset, samples)
+    samples = test.complete(subset)[:count]
     right: dict[str, Tensor] = {}
     for part in samples.split(CHUNK):
         c = test.posterior(subset, part).rsample()
         for name, predicted in _classes(model, classifiers, c).items():
-            right[name] = right.get(name, torch.tensor(0)) + (predicted == test.labels(part)).sum()
+            right[name] = right.get(name, torch.tensor(0)) + (predicted == test.labels[part]).sum()
     return {name: float(count / len(samples)) for name, count in right.items()}
 
 

@@ -25,7 +25,7 @@ def generate_picture(folder: Path, given: dict[str, str], n: int, out: Path, see
 
     Args:
         folder: results/<dataset>/<run>/seed-<n>.
-        given: modality -> what it is: the words of a text, the file of an image. Empty: samples from the prior.
+        given: modality -> what it is: the words of a text, the file of an image. Empty: from the prior.
         n: samples of each modality.
         out: the PNG.
         seed: of the sampling.
@@ -89,7 +89,8 @@ def _parse(modality: Modality, value: str) -> Tensor:
     if modality.kind == "text":
         if not 0 < len(value) <= modality.shape[0] or set(value) - set(text.ALPHABET):
             raise MmjsdError(
-                f"--given {modality.name}: must be 1 to {modality.shape[0]} characters of the alphabet (got {value!r})"
+                f"--given {modality.name}: must be 1 to {modality.shape[0]} characters of the alphabet "
+                f"(got {value!r})"
             )
         return torch.tensor(text.encode([value], modality.shape[0]).astype(np.int64))
     if modality.kind == "image":

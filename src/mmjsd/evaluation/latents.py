@@ -11,34 +11,42 @@ __all__ = ["UnimodalPosteriors"]
 
 
 class UnimodalPosteriors:
-    """q(c|x_j) of every distinct row of a split, each encoded once however often it is paired."""
+    """q(c|x_j) of the samples of a split, each distinct row encoded once however often it is paired.
+
+    Args:
+        model: in eval mode.
+        split: on the model's device.
+        samples: indices of the samples wanted (all when None); from here on they are counted from 0.
+        chunk: rows encoded at a time.
+    """
 
     @torch.no_grad()
-    def __init__(self, model: MultimodalVAE, split: ResidentSplit, chunk: int = 2048):
-        self.model, self.split = model, split
+    def __init__(
+        self, model: MultimodalVAE, split: ResidentSplit, samples: Tensor | None = None, chunk: int = 2048
+    ):
+        self.model = model
+        pairs = split.pairs if samples is None else split.pairs[samples]
+        self.labels = split.labels if samples is None else split.labels[samples]
         self.rows: dict[str, Gaussian] = {}
-        for name, rows in split.rows.items():
-            parts = [model.encode({name: as_input(part)}).shared.at(0) for part in rows.split(chunk)]
-            self.rows[name] = Gaussian(
-                torch.cat([p.mean for p in parts]), torch.cat([p.log_variance for p in parts])
-            )
+        columns = []
+        for name, column in zip(split.rows, pairs.T, strict=True):
+            used, position = torch.unique(column.clamp(min=0), return_inverse=True)
+            columns.append(torch.where(column < 0, -1, position))
+            parts = [
+                model.encode({name: as_input(split.rows[name][rows])}).shared.at(0)
+                for rows in used.split(chunk)
+            ]
+            self.rows[name] = Gaussian(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+        self.columns = dict(zip(self.rows, columns, strict=True))
 
     def __len__(self) -> int:
-        return len(self.split)
+        return len(self.labels)
 
-    def complete(self, subset: tuple[str, ...], samples: Tensor) -> Tensor:
-        """Of the samples, those of which every modality of the subset is there."""
-        return samples[(self._rows_of(subset, samples) >= 0).all(0)]
+    def complete(self, subset: tuple[str, ...]) -> Tensor:
+        """Indices of the samples of which every modality of the subset is there: (B,)."""
+        return torch.stack([self.columns[name] >= 0 for name in subset]).all(0).nonzero()[:, 0]
 
     def posterior(self, subset: tuple[str, ...], samples: Tensor) -> Gaussian:
         """q(c|x_A) of these samples: (B,) -> (B, D)."""
-        rows = self._rows_of(subset, samples)
-        experts = [self.rows[name].at(row) for name, row in zip(subset, rows, strict=True)]
+        experts = [self.rows[name].at(self.columns[name][samples]) for name in subset]
         return self.model.posterior(Gaussian.stack(experts), subset)
-
-    def labels(self, samples: Tensor) -> Tensor:
-        return self.split.labels[samples]
-
-    def _rows_of(self, subset: tuple[str, ...], samples: Tensor) -> Tensor:
-        columns = [list(self.rows).index(name) for name in subset]
-        return self.split.pairs[samples][:, columns].T

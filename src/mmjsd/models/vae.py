@@ -19,7 +19,7 @@ from mmjsd.models.likelihoods import likelihood_mean, log_likelihood
 __all__ = ["Fusion", "Modality", "MultimodalVAE", "Posteriors", "modalities_of"]
 
 Fusion = Literal["geometric", "mixture", "product_with_prior"]
-"""How the posteriors of a subset become one: dynamic prior (geometric mean), mixture, product with the prior."""
+"""How posteriors of a subset become one: geometric mean (dynamic prior), mixture, product with the prior."""
 
 
 class Modality(NamedTuple):
@@ -142,7 +142,7 @@ class MultimodalVAE(nn.Module):
         """Samples of every modality, each the mean of its likelihood given sampled latents.
 
         Args:
-            given: modality -> inputs (B, ...): c is sampled from the posterior of these. None: from the prior.
+            given: modality -> inputs (B, ...): c is sampled from their posterior. None: from the prior.
             n: number of samples; with `given`, of samples per input (1 when not said), consecutive.
             generator: source of randomness, on the model's device.
 
