@@ -3,7 +3,7 @@
 Measured in turns, a few steps each, so that other work on the machine slows all alike; medians are printed:
 
 a       the plain step: the same networks, written without care for speed (below), float32, eager
-b, c    our step, eager and compiled: channels-last, autocast `auto`; like a on one batch that is already there
+b, c    our step, eager and compiled: channels-last, autocast `auto`; like a on one batch, there already
 d       our whole loop, eager and compiled: shuffle, gather, scale, step
 e       the data path alone: shuffle, gather, scale
 
@@ -270,8 +270,9 @@ def main() -> None:
     autocast_to = "bfloat16" if isinstance(eager.precision, torch.autocast) else "float32"
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(
-        f"{args.objective}, batch {args.batch_size}, {device}, {args.threads} threads, torch {torch.__version__}, "
-        f"ours in {autocast_to}, {count(eager.model):,} parameters, {args.steps} steps{load}\n"
+        f"{args.objective}, batch {args.batch_size}, {device}, {args.threads} threads, "
+        f"torch {torch.__version__}, ours in {autocast_to}, {count(eager.model):,} parameters, "
+        f"{args.steps} steps{load}\n"
     )
     titles = {
         "a": "plain float32 step, eager",
@@ -281,15 +282,15 @@ def main() -> None:
         "d compiled": "our whole loop, compiled",
         "e": "our data path alone",
     }
-    print(f"| {'':10} | {'what':25} | ms/step | samples/s |  x a | x own step |")
-    print(f"|{'-' * 12}|{'-' * 27}|--------:|----------:|-----:|-----------:|")
+    print(f"| {'':10} | {'what':25} | ms/step | samples/s |    x a | x own step |")
+    print(f"|{'-' * 12}|{'-' * 27}|--------:|----------:|-------:|-----------:|")
     for name, title in titles.items():
         if name in found:
             step = {"d eager": "b", "d compiled": "c"}.get(name)
             own = f"{found[step] / found[name]:.2f}" if step else ""
             print(
-                f"| {name:10} | {title:25} | {1000 * found[name]:7.2f} | {args.batch_size / found[name]:9,.0f} "
-                f"| {found['a'] / found[name]:4.3g} | {own:>10} |"
+                f"| {name:10} | {title:25} | {1000 * found[name]:7.2f} "
+                f"| {args.batch_size / found[name]:9,.0f} | {found['a'] / found[name]:6.2f} | {own:>10} |"
             )
 
 

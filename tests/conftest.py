@@ -9,7 +9,7 @@ from mmjsd.data import Split, Store, Table, read_store
 from mmjsd.data.store import write_store
 from mmjsd.data.text import ALPHABET, word_table
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # more only get in each other's way on batches this small
 
 
 def make_split(rng: np.random.Generator, rows: int, missing: float = 0.0) -> Split:
@@ -49,7 +49,14 @@ def make_store(path, missing: float = 0.0) -> Store:
 
 
 def make_run(**options) -> params.Run:
-    defaults = {"dataset": "tiny", "objective": "mmjsd", "epochs": 3, "batch_size": 32, "device": "cpu"}
+    defaults = {
+        "dataset": "tiny",
+        "objective": "mmjsd",
+        "epochs": 3,
+        "batch_size": 32,
+        "threads": 1,
+        "device": "cpu",
+    }
     return params.Run(**(defaults | options))
 
 

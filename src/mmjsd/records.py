@@ -50,7 +50,7 @@ class Product:
     code: tuple[str, ...]
     """Names of the modules that make it; what they import is found."""
     benchmark: Path
-    """How long it took, where that was measured. Its content doesn't count, but Snakemake goes by its time."""
+    """Where the time it took is noted. Only the age of that file counts: Snakemake goes by it."""
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:

@@ -82,7 +82,7 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
     batch_size = 128
     steps = max(1, -(-len(rows) // batch_size))
     # few rows (text) need more passes for as many steps
-    epochs = max(epochs, -(-200 // steps))
+    epochs = max(epochs, -(-100 // steps))
     optimiser = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=epochs * steps)
     classifier.train()
