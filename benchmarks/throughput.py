@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmjsd.data import Split, Table
 from mmjsd.data.batches import Batch, ResidentSplit
+from mmjsd.data.store import Split, Table
 from mmjsd.data.text import ALPHABET, word_table
 from mmjsd.devices import autocast, pick_device
 from mmjsd.models.vae import modalities_of

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from mmjsd import params
-from mmjsd.data import Split, Store, Table, read_store
-from mmjsd.data.store import write_store
+from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.data.text import ALPHABET, word_table
 
 torch.set_num_threads(1)  # more only get in each other's way on batches this small

@@ -1,3 +1,4 @@
+import importlib
 from pathlib import Path
 
 import pytest
@@ -121,8 +122,6 @@ def test_no_step_depends_on_the_code_of_a_later_one(chosen: Params) -> None:
     assert "mmjsd.models.classifiers" not in training
 
 
-def test_builders_are_those_of_the_data_package() -> None:
-    from mmjsd.data import BUILDERS
-
-    assert {kind: builder.__module__ for kind, builder in BUILDERS.items()} == pipeline.BUILDERS
+def test_every_kind_has_a_builder() -> None:
+    assert all(callable(importlib.import_module(name).build) for name in pipeline.BUILDERS.values())
     assert set(params.MODALITIES) == set(pipeline.BUILDERS)

@@ -1,6 +1,7 @@
 """The command line. Every rule of the workflow is one of these commands, and people can run them too."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,10 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _build(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
     with _step(chosen, pipeline.dataset(chosen, arguments.dataset)) as (product, _):
-        from mmjsd.data import BUILDERS
-
         dataset = chosen.datasets[arguments.dataset]
-        BUILDERS[dataset.kind](
+        builder = importlib.import_module(pipeline.BUILDERS[dataset.kind])
+        builder.build(
             product.outputs[0],
             source=dataset.source,
             source_folder=pipeline.source_folder(chosen, arguments.dataset),

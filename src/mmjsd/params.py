@@ -6,6 +6,7 @@ A parameter file has ``seeds``, ``datasets``, ``runs`` and the shared defaults `
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,7 +158,7 @@ def _cross_faults(params: Params) -> Iterator[str]:
                 yield f"{section}.{name}: a key names a folder: letters, digits, '_', '-' and '.' only"
     for name, dataset in params.datasets.items():
         source = getattr(dataset, "source", "standin")
-        if source not in ("standin", "download") and not Path(source).is_dir():
+        if source not in ("standin", "download") and not os.path.isdir(source):
             yield f"datasets.{name}.source: must be standin, download or an existing folder (got {source!r})"
     for name, run in params.runs.items():
         key = getattr(run, "dataset", None)
@@ -185,7 +186,7 @@ def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 numbers (1e-3 is one), and no key twice."""
+    """YAML 1.2 numbers (1e-3 is one, 010 and 1:30 are none), `on` and `off` as words, and no key twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen: set = set()
@@ -203,12 +204,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_REPLACED = {f"tag:yaml.org,2002:{tag}" for tag in ("bool", "int", "float", "timestamp")}
 _Loader.yaml_implicit_resolvers = {
-    first: [
-        rule for rule in rules if rule[0] not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
-    ]
+    first: [rule for rule in rules if rule[0] not in _REPLACED]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9]\d{0,99})$"), list("-+0123456789")
+)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(
@@ -236,9 +242,10 @@ def load(path: str | Path = "params.yaml") -> Params:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise ParameterError(
-            f"{path}: not valid YAML{where}: {getattr(error, 'problem', None) or error}"
-        ) from None
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise ParameterError(f"{path}: not valid YAML{where}: {problem}") from None
+    except (ValueError, KeyError, IndexError, AttributeError):
+        raise ParameterError(f"{path}: not valid YAML: a value does not fit its tag (!!...)") from None
     except RecursionError:
         raise ParameterError(f"{path}: nested too deeply or an alias refers to itself") from None
     if not isinstance(raw, dict):
@@ -265,7 +272,7 @@ def _resolve(raw: dict[str, Any], path: str) -> Params:
             lines.append(_explain(fault))
     lines += _cross_faults(params or _sound_part(raw, runs, faulty))
     if params is None or lines:
-        raise ParameterError("\n".join(f"{path}: {line}" for line in lines))
+        raise ParameterError("\n".join(" ".join(f"{path}: {line}".splitlines()) for line in lines))
     return params
 
 
@@ -276,6 +283,7 @@ def _sound_part(raw: dict[str, Any], runs: dict[str, Any], faulty: set[tuple]) -
         return {
             name: model.model_construct(
                 **{k: v for k, v in entry.items() if (section, name, k) not in faulty}
+                | ({"private_latent": 1} if (section, name, "private_latent") in faulty else {})
             )
             for name, entry in (entries.items() if isinstance(entries, dict) else ())
             if isinstance(entry, dict)
@@ -298,7 +306,7 @@ def _explain(fault: Any) -> str:
     match fault["type"]:
         case "extra_forbidden":
             section: Any = Params if len(location) == 1 else _FIELDS[location[0]]
-            if "options" in location[:-1]:
+            if location[0] == "datasets" and location[2:-1] == ["options"]:
                 section = DatasetOptions
             return f"{'.'.join(location)}: unknown key{_did_you_mean(location[-1], section.model_fields)}"
         case "missing":
@@ -317,8 +325,10 @@ def _explain(fault: Any) -> str:
                 message += _did_you_mean(got, re.findall(r"'([^']*)'", context["expected"]))
         case "int_type" | "int_from_float":
             message = "must be a whole number"
+            got = json.dumps(got, ensure_ascii=False) if isinstance(got, str) else got
         case "float_type":
             message = "must be a number"
+            got = json.dumps(got, ensure_ascii=False) if isinstance(got, str) else got
         case "finite_number":
             message = "must be finite"
         case "string_type":
@@ -337,7 +347,14 @@ def _explain(fault: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, default=str) if isinstance(value, (bool, dict, list, type(None))) else str(value)
+    try:
+        text = (
+            json.dumps(value, default=str)
+            if isinstance(value, (bool, dict, list, type(None)))
+            else str(value)
+        )
+    except ValueError:
+        text = "an alias that refers to itself"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

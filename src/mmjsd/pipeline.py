@@ -28,7 +28,7 @@ __all__ = [
     "training",
 ]
 
-#: The module that builds each kind of dataset. Kept as names, for importing it takes long.
+#: The module whose `build` makes the store of each kind of dataset. Names, for importing them takes long.
 BUILDERS = {"mnist_svhn_text": "mmjsd.data.digits"}
 
 #: Values from papers, shown beside ours.

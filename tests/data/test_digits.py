@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mmjsd.data import BUILDERS, read_store
+from mmjsd.data import digits
 from mmjsd.data.digits import build, fetch_sources, find_sources, read_idx, read_mnist, read_svhn
 from mmjsd.data.standin import write_mnist, write_svhn
-from mmjsd.data.store import Split, sha256_file
+from mmjsd.data.store import Split, read_store
 from mmjsd.data.text import WORDS, decode
 from mmjsd.errors import MmjsdError
+from mmjsd.records import sha256_file
 
 STANDIN = {"standin_train": 330, "standin_test": 120}
 
@@ -333,7 +334,7 @@ def test_first_rows_of_each_class_are_kept_in_source_order(official: Path, tmp_p
 
 def test_same_seed_same_bytes_in_another_folder_a_second_later(tmp_path: Path) -> None:
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
-        BUILDERS["mnist_svhn_text"](
+        digits.build(
             tmp_path / folder / "x.h5",
             source="standin",
             source_folder=tmp_path / folder / "s",

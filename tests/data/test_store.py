@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from mmjsd.data.store import Split, Table, describe, read_store, sha256_file, write_store
+from mmjsd.data.store import Split, Table, describe, read_store, write_store
 from mmjsd.errors import MmjsdError
+from mmjsd.records import sha256_file
 
 CLASSES = ["cat", "dog"]
 

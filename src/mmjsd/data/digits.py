@@ -12,9 +12,10 @@ import scipy.io
 from numpy.typing import NDArray
 
 from mmjsd.data.standin import write_mnist, write_svhn
-from mmjsd.data.store import Split, Table, sha256_file, write_store
+from mmjsd.data.store import Split, Table, write_store
 from mmjsd.data.text import ALPHABET, word_table
 from mmjsd.errors import MmjsdError
+from mmjsd.records import sha256_file
 
 __all__ = ["build", "fetch_sources", "find_sources", "read_idx", "read_mnist", "read_svhn"]
 

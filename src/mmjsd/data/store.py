@@ -11,7 +11,6 @@
 Files are contiguous, uncompressed and reproducible to the byte: same arguments, same sha256.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmjsd.errors import MmjsdError
+from mmjsd.records import sha256_file
 
 __all__ = [
     "FORMAT",
@@ -36,7 +36,6 @@ __all__ = [
     "describe",
     "read_store",
     "replacing",
-    "sha256_file",
     "write_store",
 ]
 
@@ -97,12 +96,6 @@ class Store:
     sources: dict[str, str]
     """Name of each source file -> its sha256."""
     splits: dict[str, Split]
-
-
-def sha256_file(path: str | Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

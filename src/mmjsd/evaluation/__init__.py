@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mmjsd.data.batches import ResidentSplit
-from mmjsd.data.store import Store, sha256_file
+from mmjsd.data.store import Store
 from mmjsd.devices import pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import coherence, representation
@@ -21,7 +21,7 @@ from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.models.classifiers import load_classifier
 from mmjsd.models.vae import modalities_of
 from mmjsd.params import Evaluation
-from mmjsd.records import atomic_write
+from mmjsd.records import atomic_write, sha256_file
 from mmjsd.training import load_model
 
 __all__ = ["evaluate", "subsets"]

@@ -36,17 +36,17 @@ def conditional(
         c = test.posterior(subset, part).rsample()
         for name, predicted in _classes(model, classifiers, c).items():
             right[name] = right.get(name, torch.tensor(0)) + (predicted == test.labels[part]).sum()
-    return {name: float(count / len(samples)) for name, count in right.items()}
+    return {name: int(count) / len(samples) for name, count in right.items()}
 
 
 @torch.no_grad()
 def random(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> float:
     """Share of samples from the prior on whose generated modalities all classifiers agree."""
-    agreeing = 0.0
+    agreeing = 0
     for part in torch.arange(count).split(CHUNK):
         c = Gaussian.standard(len(part), model.shared_latent, device=model.device).rsample()
         predicted = torch.stack(list(_classes(model, classifiers, c).values()))
-        agreeing += float(agreement(predicted).sum())
+        agreeing += int(agreement(predicted).sum())
     return agreeing / count
 
 

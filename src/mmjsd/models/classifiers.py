@@ -155,4 +155,4 @@ def _accuracy(classifier: Classifier, table: Table, device: torch.device) -> flo
         (classifier(as_input(r)).argmax(1) == t).sum()
         for r, t in zip(rows.split(1024), labels.split(1024), strict=True)
     ]
-    return float(sum(right) / len(rows))
+    return int(sum(right)) / len(rows)
