@@ -75,7 +75,7 @@ def test_svhn_has_legible_contrast_and_colour(folder: Path) -> None:
     images, _ = read_svhn(folder / "train_32x32.mat")
     contrast = images.std((1, 2, 3))
     assert np.quantile(contrast, 0.02) > 10
-    assert 80 < images.mean() < 160
+    assert 60 < images.mean() < 160  # light digits on dark ground, mostly
     assert (np.ptp(images.mean((2, 3)), axis=1) > 5).mean() > 0.5
 
 
@@ -102,7 +102,7 @@ def test_no_original_is_used_for_both_splits(tmp_path: Path, monkeypatch: pytest
         np.testing.assert_array_equal(classes[originals], labels)
         used.append(set(originals))
     assert not used[0] & used[1]
-    assert len(used[0] | used[1]) == len(strokes)
+    assert used[0] | used[1] == set(np.flatnonzero(standin._legible()))
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
