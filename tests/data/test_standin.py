@@ -93,7 +93,7 @@ def test_no_original_is_used_for_both_splits(tmp_path: Path, monkeypatch: pytest
     marked[:, 0, 0], marked[:, 0, 1] = np.divmod(np.arange(len(strokes)), 256)
     monkeypatch.setattr(standin, "_strokes", lambda: (marked, classes))
     monkeypatch.setattr(standin, "_handwritten", lambda chosen, rng: chosen)
-    write_mnist(tmp_path, 20000, 10000, 1)
+    write_mnist(tmp_path, 20000, 10000, 2)
     used = []
     for split in ("train", "t10k"):
         names = (tmp_path / f"{split}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1"))
