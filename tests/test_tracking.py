@@ -35,7 +35,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "results/digits/js/seed-1"
     folder.mkdir(parents=True)
     Path("digits.h5").write_bytes(b"a store")
-    (folder / "history.csv").write_text("epoch,loss,divergence/content,seconds\n1,3.5,0.5,9\n2,1.0,0.25,8\n")
+    (folder / "history.csv").write_text(
+        "epoch,loss,divergence/content,samples_per_second,seconds\n1,3.5,0.5,9,9\n2,1.0,0.25,8,8\n"
+    )
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     content = {
         "kind": "model",

@@ -1,6 +1,5 @@
 """MLflow: one run per parameter set and seed, ready to compare."""
 
-import csv
 import json
 import logging
 import math
@@ -54,11 +53,11 @@ def track(
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow
 
-    from mmjsd.training import load_model
+    from mmjsd.training import load_model, read_history
 
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    history = _read_history(folder / "history.csv")
+    history = read_history(folder / "history.csv")
     metrics = _read_metrics(folder / "metrics.json")
     model, _ = load_model(folder)
     data = sha256_file(store)
@@ -164,16 +163,6 @@ def _git_tags() -> dict[str, str]:
         return {"git.commit": commit, "git.dirty": str(bool(git("status", "--porcelain", "-uno"))).lower()}
     except (OSError, subprocess.CalledProcessError):
         return {}
-
-
-def _read_history(path: Path) -> list[dict[str, float]]:
-    try:
-        with path.open(newline="") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        _ = [row["epoch"] for row in rows]
-    except (ValueError, TypeError, KeyError):
-        raise MmjsdError(f"{path}: damaged; train the run again with `mmjsd train`") from None
-    return rows
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:

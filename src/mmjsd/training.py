@@ -20,7 +20,7 @@ from mmjsd.objectives import OBJECTIVES, fusion_of
 from mmjsd.params import Run
 from mmjsd.records import atomic_write
 
-__all__ = ["build_model", "load_model", "train"]
+__all__ = ["build_model", "load_model", "read_history", "train"]
 
 
 def build_model(modalities: list[Modality], run: Run) -> MultimodalVAE:
@@ -149,6 +149,22 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise MmjsdError(f"{path}: written by another version; train the run again") from None
     return model.to(device).eval(), content
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The rows of a history.csv, one an epoch.
+
+    Raises:
+        MmjsdError: missing or damaged.
+    """
+    try:
+        with path.open(newline="") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        if rows and {"epoch", "loss", "seconds", "samples_per_second"} <= rows[0].keys():
+            return rows
+    except (OSError, ValueError, TypeError):
+        pass
+    raise MmjsdError(f"{path}: missing or damaged; train the run again with `mmjsd train`")
 
 
 def _read_checkpoint(path: Path, fingerprint: str, replace: bool) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 :func:`evaluate` computes all of it for one run; the definitions are in the module of each metric.
 """
 
-import csv
 import itertools
 import json
 import time
@@ -22,7 +21,7 @@ from mmjsd.models.classifiers import load_classifier
 from mmjsd.models.vae import modalities_of
 from mmjsd.params import Evaluation
 from mmjsd.records import atomic_write, sha256_file
-from mmjsd.training import load_model
+from mmjsd.training import load_model, read_history
 
 __all__ = ["evaluate", "subsets"]
 
@@ -83,7 +82,7 @@ def evaluate(folder: Path, store: Store, classifiers_folder: Path, evaluation: E
     metrics["coherence/conditional/mean"] = mean(conditional)
     metrics["coherence/random"] = random
     metrics |= {f"classifier/accuracy/{name}": value for name, value in accuracies.items()}
-    history = _read_history(folder / "history.csv")
+    history = read_history(folder / "history.csv")
     metrics |= {f"train/{term}": history[-1][term] for term in history[-1] if term == "loss" or "/" in term}
     metrics |= {
         "meta/data_source": str(store.params.get("source", "")),
@@ -106,13 +105,3 @@ def evaluate(folder: Path, store: Store, classifiers_folder: Path, evaluation: E
 
 def mean(values: dict[str, float]) -> float:
     return sum(values.values()) / len(values)
-
-
-def _read_history(path: Path) -> list[dict[str, float]]:
-    try:
-        with path.open(newline="") as file:
-            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        rows[-1]["seconds"], rows[-1]["samples_per_second"]
-        return rows
-    except (OSError, ValueError, TypeError, IndexError, KeyError):
-        raise MmjsdError(f"{path}: missing or damaged; train the run again with `mmjsd train`") from None
