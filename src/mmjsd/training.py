@@ -162,9 +162,11 @@ def read_history(path: Path) -> list[dict[str, float]]:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         if rows and {"epoch", "loss", "seconds", "samples_per_second"} <= rows[0].keys():
             return rows
-    except (OSError, ValueError, TypeError):
+    except FileNotFoundError:
+        raise MmjsdError(f"{path}: no such file; train the run with `mmjsd train`") from None
+    except (ValueError, TypeError):
         pass
-    raise MmjsdError(f"{path}: missing or damaged; train the run again with `mmjsd train`")
+    raise MmjsdError(f"{path}: damaged; train the run again with `mmjsd train`")
 
 
 def _read_checkpoint(path: Path, fingerprint: str, replace: bool) -> dict[str, Any] | None:
