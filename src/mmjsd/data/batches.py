@@ -26,7 +26,9 @@ def as_input(rows: Tensor) -> Tensor:
     """Stored rows as a network takes them: uint8 images to 0..1, uint8 token ids to int64."""
     if rows.dtype != torch.uint8:
         return rows
-    return rows.to(torch.float32).div_(255) if rows.dim() == 4 else rows.to(torch.int64)
+    if rows.dim() == 4:
+        return rows.to(torch.float32, memory_format=torch.channels_last).div_(255)
+    return rows.to(torch.int64)
 
 
 class ResidentSplit:

@@ -19,7 +19,7 @@ def log_likelihood(kind: str, output: Tensor, x: Tensor, scale: float) -> Tensor
     if kind == "text":
         return -F.cross_entropy(output.float().flatten(0, 1), x.flatten(), reduction="none").view_as(x).sum(1)
     size = math.prod(x.shape[1:])
-    return -(output.float() - x).abs().flatten(1).sum(1) / scale - size * math.log(2 * scale)
+    return -(output.float() - x).abs().sum(tuple(range(1, x.dim()))) / scale - size * math.log(2 * scale)
 
 
 def likelihood_mean(kind: str, output: Tensor) -> Tensor:
