@@ -64,7 +64,7 @@ class ResidentSplit:
     def shuffled(self, batch_size: int) -> Tensor:
         """Sample indices of one epoch, (steps, batch_size): a random order, its incomplete tail left out.
 
-        Every epoch leaves out others, so all samples are used alike; a split smaller than one is one.
+        Every epoch leaves out others, so all are used alike; a split smaller than a batch is one batch.
         """
         size = min(batch_size, len(self))
         order = torch.randperm(len(self), device=self.device)
