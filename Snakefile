@@ -7,8 +7,12 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/classifiers.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/compare.smk"
+include: "workflow/rules/report.smk"
+
+report: "workflow/report/workflow.rst"
 
 
 localrules:
@@ -18,6 +22,6 @@ localrules:
 # every product by name: an intermediate file nobody asks for would not be made again when it is gone
 rule all:
     message:
-        "everything is made; the comparison is in results/comparison.md"
+        "everything is made; read results/report.html"
     input:
         [path for product in PRODUCTS for path in (*product.outputs, product.record)],

@@ -7,6 +7,8 @@ import torch
 from mmjsd import params
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.data.text import ALPHABET, word_table
+from mmjsd.models.classifiers import train_classifier
+from mmjsd.training import train
 
 torch.set_num_threads(1)  # more only get in each other's way on batches this small
 
@@ -62,6 +64,16 @@ def make_run(**options) -> params.Run:
 @pytest.fixture(scope="session")
 def store(tmp_path_factory) -> Store:
     return make_store(tmp_path_factory.mktemp("store") / "tiny.h5")
+
+
+@pytest.fixture(scope="session")
+def results(store, tmp_path_factory):
+    """Classifiers and a trained run of the store."""
+    folder = tmp_path_factory.mktemp("results")
+    for modality in store.modalities:
+        train_classifier(store, modality, folder / "classifiers" / modality, epochs=3, seed=1)
+    train(make_run(epochs=20, learning_rate=2e-3), store, folder / "run", name="tiny", seed=1)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def test_each_product_comes_after_what_it_is_made_from(chosen: Params) -> None:
 
 def test_names_records_and_outputs_are_unique(chosen: Params) -> None:
     products = pipeline.products(chosen)
-    assert len(products) == 2 + 6 + 3 * 2 * 2 + 1
+    assert len(products) == 2 + 6 + 4 * 2 * 2 + 2 + 3
     assert len({product.name for product in products}) == len(products)
     files = [path for product in products for path in (product.record, *product.outputs)]
     assert len(set(files)) == len(files)
@@ -56,17 +56,26 @@ def test_a_dataset_without_runs_is_not_built(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "concerned"),
     [
-        ("objective: mmjsd}", "objective: mmjsd, beta: 1.0}", ("train js", "track js")),
-        ("runs:", "training: {beta: 1.0}\nruns:", ("train", "track")),
-        ("runs:", "evaluation: {train_samples: 50}\nruns:", ("evaluate", "track")),
-        ("runs:", "evaluation: {classifier_epochs: 3}\nruns:", ("classify", "track")),
+        ("objective: mmjsd}", "objective: mmjsd, beta: 1.0}", ("train js", "track js", "report")),
+        ("runs:", "training: {beta: 1.0}\nruns:", ("train", "track", "report")),
+        ("runs:", "evaluation: {train_samples: 50}\nruns:", ("evaluate", "track", "report")),
+        ("runs:", "evaluation: {classifier_epochs: 3}\nruns:", ("classify", "track", "report")),
         (
             "mnist_svhn_text},",
             "mnist_svhn_text, seed: 3},",
-            ("data build digits", "classify digits", "track js"),
+            ("data build digits", "classify digits", "track js", "report"),
         ),
-        ("source: download", "source: download, options: {standin_train: 20}", ("track moe",)),
-        ("objective: mmvae}", "objective: mmvae}\n  more: {dataset: others, objective: mvae}", ("compare",)),
+        ("source: download", "source: download, options: {standin_train: 20}", ("track moe", "report")),
+        (
+            "objective: mmvae}",
+            "objective: mmvae}\n  more: {dataset: others, objective: mvae}",
+            ("compare", "curves others", "report", "publish"),
+        ),
+        (
+            "runs:",
+            "evaluation: {embedding: inception, inception_weights: download}\nruns:",
+            ("evaluate", "curves", "track", "report"),
+        ),
     ],
 )
 def test_a_parameter_concerns_the_products_that_depend_on_it(

@@ -39,6 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "epoch,loss,divergence/content,samples_per_second,seconds\n1,3.5,0.5,9,9\n2,1.0,0.25,8,8\n"
     )
     (folder / "metrics.json").write_text(json.dumps(METRICS))
+    (folder / "figures").mkdir()
+    (folder / "figures/random.png").write_bytes(b"a picture")
     content = {
         "kind": "model",
         "run": RUN.model_dump(),
@@ -164,8 +166,8 @@ def test_the_commit_is_told(folder: Path) -> None:
     [
         ("history.csv", "epoch,loss\n1,much\n", "train the run again"),
         ("history.csv", "loss\n1\n", "train the run again"),
-        ("metrics.json", "{", "evaluate the run again"),
-        ("metrics.json", "[]", "evaluate the run again"),
+        ("metrics.json", "{", "make it again"),
+        ("metrics.json", "[]", "make it again"),
     ],
 )
 def test_damaged_files_are_refused(folder: Path, file: str, content: str, remedy: str) -> None:

@@ -97,7 +97,28 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             read_store(pipeline.dataset(chosen, key).outputs[0]),
             Path("results") / key / "classifiers",
             chosen.evaluation,
+            other_data=arguments.other_data,
         )
+
+
+def _figures(arguments: argparse.Namespace) -> None:
+    chosen, seed = _with_seed(arguments)
+    with _step(chosen, pipeline.figures(chosen, arguments.run, seed)) as (product, _):
+        from mmjsd.data.store import read_store
+        from mmjsd.reporting.figures import draw_run
+
+        store = pipeline.dataset(chosen, chosen.runs[arguments.run].dataset).outputs[0]
+        draw_run(product.record.parent, read_store(store), other_data=arguments.other_data)
+
+
+def _curves(arguments: argparse.Namespace) -> None:
+    chosen = params.load(arguments.params)
+    with _step(chosen, pipeline.curves(chosen, arguments.dataset)) as (product, _):
+        from mmjsd.reporting.figures import draw_dataset
+
+        given = product.params
+        runs = {run: [Path(folder) for folder in folders] for run, folders in given["runs"].items()}
+        draw_dataset(product.outputs[0].parent, runs, given["embedding"], given["source"])
 
 
 def _track(arguments: argparse.Namespace) -> None:
@@ -123,6 +144,25 @@ def _compare(arguments: argparse.Namespace) -> None:
         compare(product.params["rows"], arguments.published, *product.outputs)
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    chosen = params.load(arguments.params)
+    with _step(chosen, pipeline.report(chosen, arguments.published)) as (product, _):
+        from mmjsd.reporting.report import write_report
+
+        given = {key: product.params[key] for key in ("rows", "datasets", "runs", "evaluation")}
+        write_report(
+            **given, published=arguments.published, template=pipeline.TEMPLATE, out=product.outputs[0]
+        )
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    chosen = params.load(arguments.params)
+    with _step(chosen, pipeline.publication(chosen)) as (product, _):
+        from mmjsd.tracking import publish
+
+        publish(product.inputs, product.outputs[0])
+
+
 def _check(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
     print(f"{arguments.params}: {len(chosen.runs)} runs, {len(chosen.seeds)} seeds, no faults")
@@ -133,7 +173,7 @@ def _schema(_: argparse.Namespace) -> None:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
-    from mmjsd.evaluation.generation import generate_picture
+    from mmjsd.reporting.figures import generate_picture
 
     given = dict(arguments.given)
     generate_picture(arguments.folder, given, n=arguments.n, out=arguments.out, seed=arguments.seed)
@@ -191,10 +231,21 @@ def _parser() -> argparse.ArgumentParser:
     classify.add_argument("modality", metavar="MODALITY")
     train = command(commands, "train", _train, "train a run, or continue its training", shared, seeded)
     train.add_argument("--replace", action="store_true", help="discard unfinished work of other parameters")
-    command(commands, "evaluate", _evaluate, "compute the metrics of a trained run", shared, seeded)
+    judging = argparse.ArgumentParser(add_help=False)
+    judging.add_argument(
+        "--other-data", action="store_true", help="even if the store is not the one it was trained on"
+    )
+    text = "compute the metrics of a trained run"
+    command(commands, "evaluate", _evaluate, text, shared, seeded, judging)
+    command(commands, "figures", _figures, "draw the figures of a trained run", shared, seeded, judging)
+    curves = command(commands, "curves", _curves, "draw the figures that compare a dataset's runs", shared)
+    curves.add_argument("dataset", metavar="DATASET")
     command(commands, "track", _track, "log an evaluated run to MLflow", shared, seeded)
     compare = command(commands, "compare", _compare, "write the tables that compare all runs", shared)
-    compare.add_argument("--published", type=Path, default=pipeline.PUBLISHED, metavar="FILE")
+    report = command(commands, "report", _report, "write the report on all runs as one HTML file", shared)
+    for made in (compare, report):
+        made.add_argument("--published", type=Path, default=pipeline.PUBLISHED, metavar="FILE")
+    command(commands, "publish", _publish, "log the comparison and the report to MLflow", shared)
 
     generate = command(commands, "generate", _generate, "draw samples of a trained model as a picture")
     generate.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")

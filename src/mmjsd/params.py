@@ -131,6 +131,18 @@ class Evaluation(_Section):
     """Samples from the prior of the random coherence."""
     classifier_epochs: Count = 10
     """Passes through the rows of a modality its classifier is trained for."""
+    quality_samples: Annotated[int, Field(ge=20)] = 10000
+    """Real and generated images that the quality compares, at most."""
+    embedding: Literal["classifier", "inception"] = "classifier"
+    """Where it compares them: features of the dataset's own classifier, or of Inception (FID proper)."""
+    inception_weights: str | None = None
+    """torch-fidelity's file of Inception weights, or `download`: fetched by torch-fidelity."""
+    likelihood_pairs: Annotated[int, Field(ge=2)] = 1000
+    """Test pairs of the log-likelihoods, the first that many of a fixed permutation."""
+    importance_samples: Count = 100
+    """K: samples of the latents of each pair by which its log-likelihoods are estimated."""
+    threads: Count = 2
+    """Processor threads of one evaluation; the last bits of the numbers depend on it."""
 
 
 class Params(_Section):
@@ -152,6 +164,8 @@ def _cross_faults(params: Params) -> Iterator[str]:
     """Faults that involve more than one key."""
     if len(set(params.seeds)) < len(params.seeds):
         yield f"seeds: must differ from each other (got {params.seeds})"
+    if params.evaluation.embedding == "inception" and not params.evaluation.inception_weights:
+        yield "evaluation.inception_weights: the embedding inception needs a file of weights, or `download`"
     for section in ("datasets", "runs"):
         for name in getattr(params, section):
             if not _NAME.fullmatch(name):
@@ -282,7 +296,7 @@ def _sound_part(raw: dict[str, Any], runs: dict[str, Any], faulty: set[tuple]) -
     def sound(section: str, model: type[BaseModel], entries: Any) -> dict:
         return {
             name: model.model_construct(
-                **{k: v for k, v in entry.items() if (section, name, k) not in faulty}
+                **{k: v for k, v in entry.items() if (section, name, k)[not section :] not in faulty}
                 | ({"private_latent": 1} if (section, name, "private_latent") in faulty else {})
             )
             for name, entry in (entries.items() if isinstance(entries, dict) else ())
@@ -293,6 +307,7 @@ def _sound_part(raw: dict[str, Any], runs: dict[str, Any], faulty: set[tuple]) -
         seeds=raw.get("seeds", [1]) if not any(where[0] == "seeds" for where in faulty) else [1],
         datasets=sound("datasets", Dataset, raw.get("datasets")),
         runs=sound("runs", Run, runs),
+        **sound("", Evaluation, {"evaluation": raw.get("evaluation")}),
     )
 
 

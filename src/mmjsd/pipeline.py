@@ -13,16 +13,21 @@ from typing import Any
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.records import Product, sha256_file
+from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
 
 __all__ = [
     "BUILDERS",
     "PUBLISHED",
     "classifier",
     "comparison",
+    "curves",
     "dataset",
     "evaluation",
+    "figures",
     "gpus",
     "products",
+    "publication",
+    "report",
     "source_folder",
     "tracking",
     "training",
@@ -33,6 +38,9 @@ BUILDERS = {"mnist_svhn_text": "mmjsd.data.digits"}
 
 #: Values from papers, shown beside ours.
 PUBLISHED = Path("docs/published.yaml")
+
+#: Of the report.
+TEMPLATE = Path(__file__).parent / "reporting" / "report.html.j2"
 
 _BENCHMARKS = Path("logs/benchmarks")
 
@@ -46,8 +54,12 @@ def products(params: Params, published: Path = PUBLISHED) -> list[Product]:
         *(classifier(params, key, modality) for key in used for modality in params.datasets[key].modalities),
         *(training(params, run, seed) for run, seed in runs),
         *(evaluation(params, run, seed) for run, seed in runs),
+        *(figures(params, run, seed) for run, seed in runs),
+        *(curves(params, key) for key in used),
         *(tracking(params, run, seed) for run, seed in runs),
         comparison(params, published),
+        report(params, published),
+        publication(params),
     ]
 
 
@@ -118,20 +130,63 @@ def evaluation(params: Params, run: str, seed: int) -> Product:
     """The metrics of one run and seed."""
     chosen = _entry(params.runs, run, "run")
     folder = _run_folder(params, run, seed)
-    classifiers = [
+    judges = [
         path
         for modality in params.datasets[chosen.dataset].modalities
         for path in classifier(params, chosen.dataset, modality).outputs
     ]
+    weights = params.evaluation.inception_weights
+    if params.evaluation.embedding == "inception" and weights and weights != "download":
+        judges.append(Path(weights))
     return Product(
         name=f"evaluate {run} --seed {seed}",
         record=folder / "evaluation.record.json",
-        outputs=(folder / "metrics.json",),
+        outputs=(folder / "metrics.json", folder / "prd.csv"),
         # a classifier trained for longer is another input
         params=params.evaluation.model_dump(exclude={"classifier_epochs"}),
-        inputs=(folder / "model.pt", folder / "history.csv", _store(chosen.dataset), *classifiers),
+        inputs=(folder / "model.pt", folder / "history.csv", _store(chosen.dataset), *judges),
         code=("mmjsd.evaluation",),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "evaluate.tsv",
+    )
+
+
+def figures(params: Params, run: str, seed: int) -> Product:
+    """The figures of one run and seed."""
+    chosen = _entry(params.runs, run, "run")
+    folder = _run_folder(params, run, seed)
+    names = run_figures(params.datasets[chosen.dataset].modalities, chosen.private_latent > 0)
+    return Product(
+        name=f"figures {run} --seed {seed}",
+        record=folder / "figures.record.json",
+        outputs=_pictures(folder / "figures", names),
+        params={},
+        inputs=(folder / "model.pt", folder / "metrics.json", _store(chosen.dataset)),
+        code=("mmjsd.reporting.figures",),
+        benchmark=_BENCHMARKS / folder.relative_to("results") / "figures.tsv",
+    )
+
+
+def curves(params: Params, key: str) -> Product:
+    """The figures that compare the runs of a dataset."""
+    chosen = _entry(params.datasets, key, "dataset")
+    folders = _folders(params, key)
+    return Product(
+        name=f"curves {key}",
+        record=Path("results") / key / "figures.record.json",
+        outputs=_pictures(Path("results") / key / "figures", dataset_figures(params.evaluation.embedding)),
+        params={
+            "runs": {run: [folder.as_posix() for folder in folders[run]] for run in folders},
+            "embedding": params.evaluation.embedding,
+            "source": chosen.source,
+        },
+        inputs=tuple(
+            folder / file
+            for found in folders.values()
+            for folder in found
+            for file in ("history.csv", "prd.csv")
+        ),
+        code=("mmjsd.reporting.figures",),
+        benchmark=_BENCHMARKS / key / "figures.tsv",
     )
 
 
@@ -149,7 +204,10 @@ def tracking(params: Params, run: str, seed: int) -> Product:
             "dataset": params.datasets[chosen.dataset].model_dump(),
             "evaluation": params.evaluation.model_dump(),
         },
-        inputs=(folder / "model.pt", folder / "history.csv", folder / "metrics.json", _store(chosen.dataset)),
+        inputs=(
+            *(folder / "model.pt", folder / "history.csv", folder / "metrics.json", _store(chosen.dataset)),
+            *figures(params, run, seed).outputs,
+        ),
         code=("mmjsd.tracking",),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "track.tsv",
     )
@@ -157,20 +215,7 @@ def tracking(params: Params, run: str, seed: int) -> Product:
 
 def comparison(params: Params, published: Path = PUBLISHED) -> Product:
     """The tables that compare all runs; its parameters are their rows and the published values."""
-    rows: list[dict[str, Any]] = [
-        {
-            "dataset": run.dataset,
-            "kind": params.datasets[run.dataset].kind,
-            "source": params.datasets[run.dataset].source,
-            "run": key,
-            "seed": seed,
-            "objective": run.objective,
-            "subspaces": run.private_latent > 0,
-            "metrics": (_run_folder(params, key, seed) / "metrics.json").as_posix(),
-        }
-        for key, run in params.runs.items()
-        for seed in params.seeds
-    ]
+    rows = _rows(params)
     return Product(
         name="compare",
         record=Path("results/comparison.record.json"),
@@ -183,9 +228,83 @@ def comparison(params: Params, published: Path = PUBLISHED) -> Product:
     )
 
 
+def report(params: Params, published: Path = PUBLISHED) -> Product:
+    """The report on all runs."""
+    rows = _rows(params)
+    keys = dict.fromkeys(row["dataset"] for row in rows)
+    pictures = [
+        *(path for row in rows for path in figures(params, row["run"], row["seed"]).outputs),
+        *(path for key in keys for path in curves(params, key).outputs),
+    ]
+    return Product(
+        name="report",
+        record=Path("results/report.record.json"),
+        outputs=(Path("results/report.html"),),
+        params={
+            "rows": rows,
+            "datasets": {
+                key: {**params.datasets[key].model_dump(), "figures": f"results/{key}/figures"}
+                for key in keys
+            },
+            "runs": {key: run.model_dump() for key, run in params.runs.items()},
+            "evaluation": params.evaluation.model_dump(),
+            "published": sha256_file(published) if published.is_file() else None,
+            "template": sha256_file(TEMPLATE),
+        },
+        inputs=(*(Path(row["metrics"]) for row in rows), *pictures),
+        code=("mmjsd.reporting.report",),
+        benchmark=_BENCHMARKS / "report.tsv",
+    )
+
+
+def publication(params: Params) -> Product:
+    """The MLflow run that has the comparison and the report of all runs."""
+    return Product(
+        name="publish",
+        record=Path("results/publication.record.json"),
+        outputs=(Path("results/mlflow.json"),),
+        params={"runs": list(params.runs), "seeds": params.seeds},
+        inputs=(*comparison(params).outputs, *report(params).outputs),
+        code=("mmjsd.tracking",),
+        benchmark=_BENCHMARKS / "publish.tsv",
+    )
+
+
 def gpus(device: str) -> int:
     """How many GPUs a step with this `device` parameter uses: one where there is any, unless told not to."""
     return int(device != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _rows(params: Params) -> list[dict[str, Any]]:
+    """One row a run and seed, of the tables and the report."""
+    return [
+        {
+            "dataset": run.dataset,
+            "kind": params.datasets[run.dataset].kind,
+            "source": params.datasets[run.dataset].source,
+            "run": key,
+            "seed": seed,
+            "objective": run.objective,
+            "subspaces": run.private_latent > 0,
+            "folder": _run_folder(params, key, seed).as_posix(),
+            "metrics": (_run_folder(params, key, seed) / "metrics.json").as_posix(),
+        }
+        for key, run in params.runs.items()
+        for seed in params.seeds
+    ]
+
+
+def _folders(params: Params, dataset: str) -> dict[str, list[Path]]:
+    """The folders of all seeds of each run of a dataset."""
+    return {
+        key: [_run_folder(params, key, seed) for seed in params.seeds]
+        for key, run in params.runs.items()
+        if run.dataset == dataset
+    }
+
+
+def _pictures(folder: Path, names: list[str]) -> tuple[Path, ...]:
+    return (*(folder / f"{name}.png" for name in names), folder / CAPTIONS)
 
 
 def _store(key: str) -> Path:

@@ -21,12 +21,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mmjsd.errors import MmjsdError
+
 __all__ = [
     "Product",
     "atomic_write",
     "code_digests",
     "digest_of",
     "making",
+    "read_json",
     "reconcile",
     "sha256_file",
     "staleness",
@@ -69,6 +72,23 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path, command: str) -> dict[str, Any]:
+    """A mapping that a step wrote.
+
+    Raises:
+        MmjsdError: missing or damaged; the line names the command of mmjsd that makes it.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise MmjsdError(f"{path}: no such file; make it with `mmjsd {command}`") from None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise MmjsdError(f"{path}: damaged; make it again with `mmjsd {command}`")
+    return content
 
 
 def digest_of(value: Any) -> str:

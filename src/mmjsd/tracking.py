@@ -7,17 +7,18 @@ import os
 import subprocess
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from mmjsd.errors import MmjsdError
-from mmjsd.records import atomic_write, digest_of, sha256_file
+from mmjsd.records import atomic_write, digest_of, read_json, sha256_file
 
-__all__ = ["STORE", "track"]
+__all__ = ["STORE", "publish", "track"]
 
 #: Where runs are kept unless MLFLOW_TRACKING_URI says otherwise.
 STORE = "sqlite:///mlflow.db"
@@ -41,53 +42,38 @@ def track(
     Earlier runs of the same key are deleted once the new one is complete.
 
     Args:
-        folder: results/<dataset>/<run>/seed-<n>, with model.pt, history.csv and metrics.json.
+        folder: results/<dataset>/<run>/seed-<n>, with model.pt, history.csv, metrics.json and figures.
         store: the store it was trained on.
         experiment: name of the MLflow experiment.
         key: dataset/run/seed, the tag `pipeline.key`.
         name: of the MLflow run.
         run, dataset, evaluation: all resolved parameters.
     """
-    # before MLflow is imported, which reads them then
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    import mlflow
-
     from mmjsd.training import load_model, read_history
 
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
     history = read_history(folder / "history.csv")
-    metrics = _read_metrics(folder / "metrics.json")
+    metrics = read_json(folder / "metrics.json", "evaluate")
     model, _ = load_model(folder)
     data = sha256_file(store)
     # what training has as last value of its curves is not logged twice
     final = {k: v for k, v in metrics.items() if not k.startswith("train/")}
     numbers = {k: v for k, v in final.items() if _is_number(v)}
-    parameters = dict(_flat({**run, "dataset": dataset, "evaluation": evaluation}))
-
-    uri = os.environ.get("MLFLOW_TRACKING_URI", STORE)
-    mlflow.set_tracking_uri(uri)
-    client, experiment_id = _connect(uri, experiment)
-    earlier = client.search_runs([experiment_id], filter_string=f"tags.`pipeline.key` = '{key}'")
     tags = {
-        "pipeline.key": key,
         "params.hash": digest_of([run, dataset, evaluation]),
         "data.sha256": data,
         "data.source": str(dataset["source"]),
-        "mmjsd.version": version("mmjsd"),
-        **_git_tags(),
         **{k: str(v) for k, v in final.items() if k not in numbers},
     }
-    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as started:
-        mlflow.log_params(parameters)
+    with _logging(experiment, key, name, tags, folder / "mlflow.json") as (mlflow, log_batch):
+        mlflow.log_params(dict(_flat({**run, "dataset": dataset, "evaluation": evaluation})))
         mlflow.log_input(_described(store, experiment, data), context="training")
         mlflow.log_metrics({k: v for k, v in numbers.items() if math.isfinite(v)})
         curves = list(_curves(history))
         for start in range(0, len(curves), _BATCH):
-            client.log_batch(started.info.run_id, metrics=curves[start : start + _BATCH])
+            log_batch(metrics=curves[start : start + _BATCH])
         for file in ("history.csv", "metrics.json"):
             mlflow.log_artifact(str(folder / file))
+        mlflow.log_artifacts(str(folder / "figures"), "figures")
         mlflow.pytorch.log_model(
             model,
             name="model",
@@ -95,10 +81,49 @@ def track(
             # given, for finding them out would load the model in another process
             pip_requirements=[f"mmjsd=={version('mmjsd')}", f"torch=={version('torch')}"],
         )
+
+
+def publish(files: Iterable[Path], out: Path) -> None:
+    """Log files that concern all runs, as artifacts of a run of their own, and write where to find it.
+
+    Earlier such runs are deleted.
+
+    Args:
+        files: the comparison and the report.
+        out: the JSON file that says where they are.
+    """
+    with _logging("comparison", "comparison", "comparison", {}, out) as (mlflow, _):
+        for file in files:
+            mlflow.log_artifact(str(file))
+
+
+@contextmanager
+def _logging(
+    experiment: str, key: str, name: str, tags: Mapping[str, str], out: Path
+) -> Iterator[tuple[Any, Callable[..., None]]]:
+    """A run of MLflow that replaces those of the same key once it is complete, and is noted in `out`.
+
+    Yields:
+        mlflow, with the run as the active one, and its `log_batch`.
+    """
+    # before MLflow is imported, which reads them then
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow
+
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    uri = os.environ.get("MLFLOW_TRACKING_URI", STORE)
+    mlflow.set_tracking_uri(uri)
+    client, experiment_id = _connect(uri, experiment)
+    earlier = client.search_runs([experiment_id], filter_string=f"tags.`pipeline.key` = '{key}'")
+    tags = {"pipeline.key": key, "mmjsd.version": version("mmjsd"), **_git_tags(), **tags}
+    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as started:
+        yield mlflow, partial(client.log_batch, started.info.run_id)
     for old in earlier:
         client.delete_run(old.info.run_id)
     content = {"run_id": started.info.run_id, "experiment": experiment, "name": name, "tracking_uri": uri}
-    atomic_write(folder / "mlflow.json", json.dumps(content, indent=2) + "\n")
+    atomic_write(out, json.dumps(content, indent=2) + "\n")
     print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
 
 
@@ -163,13 +188,3 @@ def _git_tags() -> dict[str, str]:
         return {"git.commit": commit, "git.dirty": str(bool(git("status", "--porcelain", "-uno"))).lower()}
     except (OSError, subprocess.CalledProcessError):
         return {}
-
-
-def _read_metrics(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`")
-    return content

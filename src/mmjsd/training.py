@@ -18,7 +18,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.models.vae import Modality, MultimodalVAE, modalities_of
 from mmjsd.objectives import OBJECTIVES, fusion_of
 from mmjsd.params import Run
-from mmjsd.records import atomic_write
+from mmjsd.records import atomic_write, sha256_file
 
 __all__ = ["build_model", "load_model", "read_history", "train"]
 
@@ -127,6 +127,7 @@ def train(
             "run": run.model_dump(),
             "name": name,
             "seed": seed,
+            "data_sha256": sha256_file(store.path),
             "modalities": [tuple(m) for m in modalities],
             "classes": store.classes,
             "weights": {key: value.cpu() for key, value in model.state_dict().items()},

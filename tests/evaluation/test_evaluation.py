@@ -1,30 +1,24 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from conftest import make_run
+from conftest import make_store
 from mmjsd import params
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation import coherence, evaluate, representation, subsets
-from mmjsd.evaluation.generation import generate_picture
+from mmjsd.evaluation import coherence, evaluate, load_trained, representation
 from mmjsd.evaluation.latents import UnimodalPosteriors
-from mmjsd.models.classifiers import load_classifier, train_classifier
-from mmjsd.training import load_model, train
+from mmjsd.models.classifiers import load_classifier
+from mmjsd.subsets import subsets
+from mmjsd.training import load_model
 
 CPU = torch.device("cpu")
-QUICK = params.Evaluation(train_samples=100, random_samples=200)
-
-
-@pytest.fixture(scope="module")
-def results(store, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    for modality in store.modalities:
-        train_classifier(store, modality, folder / "classifiers" / modality, epochs=3, seed=1)
-    train(make_run(epochs=20, learning_rate=2e-3), store, folder / "run", name="tiny", seed=1)
-    return folder
+QUICK = params.Evaluation(
+    train_samples=100, random_samples=200, likelihood_pairs=20, importance_samples=5, threads=1
+)
 
 
 def test_subsets():
@@ -62,7 +56,7 @@ def test_posteriors_of_rows_are_those_of_the_samples(store, results):
     split = ResidentSplit(store.splits["test"], CPU)
     samples = torch.tensor([3, 40, 3])
     values = split.batch(samples).values
-    posteriors = UnimodalPosteriors(model, split, chunk=7)
+    posteriors = UnimodalPosteriors(model, split)
     for subset in subsets(tuple(model.modalities)):
         experts = model.encode({name: values[name] for name in subset}).shared
         torch.testing.assert_close(
@@ -94,9 +88,10 @@ def test_conditional_coherence_is_the_share_of_right_classes(store, results, mon
     labels = test.labels
     wrong = labels.clone()
     wrong[:15] = (wrong[:15] + 1) % 10
-    monkeypatch.setattr(model, "generate_from", lambda c: {"mnist": labels[:, None], "svhn": wrong[:, None]})
+    generated = {"mnist": labels[:, None], "svhn": wrong[:, None]}
+    monkeypatch.setattr(model, "generate_from", lambda *_: generated)
     oracles = {"mnist": Oracle(), "svhn": Oracle()}
-    found = coherence.conditional(model, oracles, test, ("text",))
+    found = coherence.conditional(oracles, test, ("text",))
     assert found == {"mnist": 1.0, "svhn": 0.75}
     assert coherence.random(model, oracles, 60) == 0.75
 
@@ -123,27 +118,23 @@ def test_refuses_missing_pieces(store, results, tmp_path):
         evaluate(results / "run", store, tmp_path, QUICK)
 
 
-def test_picture(results, tmp_path):
-    image = tmp_path / "seven.png"
-    generate_picture(results / "run", {"text": "seven"}, 16, image)
-    first = image.read_bytes()
-    assert first.startswith(b"\x89PNG")
-    generate_picture(results / "run", {"text": "seven"}, 16, image)
-    assert image.read_bytes() == first
-    generate_picture(results / "run", {}, 3, image)
-    assert image.read_bytes() != first
+def test_another_store_is_refused_unless_told_to(store, results, tmp_path):
+    other = make_store(tmp_path / "other.h5", missing=0.1)
+    with pytest.raises(MmjsdError, match=r"model\.pt: was trained on another store than .*other\.h5"):
+        load_trained(results / "run", other, 10)
+    assert len(load_trained(results / "run", other, 10, other_data=True).train) == 10
+    assert load_trained(results / "run", store, 10).content["name"] == "tiny"
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"sound": "x"}, "no such modality; it has mnist, svhn, text"),
-        ({"text": "seventeen"}, "must be 1 to 8 characters"),
-        ({"text": "Ü"}, "of the alphabet"),
-        ({"mnist": "nowhere.png"}, "nowhere.png: no such image file"),
-    ],
-)
-def test_picture_refuses(results, tmp_path, given, message):
-    with pytest.raises(MmjsdError, match=message):
-        generate_picture(results / "run", given, 4, tmp_path / "out.png")
-    assert not (tmp_path / "out.png").exists()
+def test_a_metric_does_not_depend_on_the_others(store, results, tmp_path):
+    """Each is drawn from a fresh seed."""
+    found = []
+    for quick in (QUICK, QUICK.model_copy(update={"random_samples": 100, "quality_samples": 30})):
+        folder = shutil.copytree(results / "run", tmp_path / str(len(found)))
+        evaluate(folder, store, results / "classifiers", quick)
+        found.append(json.loads((folder / "metrics.json").read_bytes()))
+    first, second = ({k: v for k, v in m.items() if k.startswith(("likelihood", "repr"))} for m in found)
+    assert first == second
+    assert len(first) == 8 + 2 * 7 * 4
+    changed = [m["quality/prd_f8/random/svhn"] for m in found]
+    assert changed[0] != changed[1]

@@ -168,6 +168,6 @@ def test_faulty_published_values_are_refused(comparison: Comparison, text: str) 
 @pytest.mark.parametrize("text", ["", "[1]", "{"])
 def test_damaged_metrics_are_refused(comparison: Comparison, text: str) -> None:
     comparison.add("js", text)
-    with pytest.raises(MmjsdError, match=r"0\.json: damaged; evaluate the run again"):
+    with pytest.raises(MmjsdError, match=r"0\.json: damaged; make it again"):
         comparison.made()
     assert not (comparison.folder / "out.csv").exists()

@@ -19,7 +19,15 @@ PARAMS = {
         }
     },
     "training": {"epochs": 1, "batch_size": 32, "threads": 1},
-    "evaluation": {"random_samples": 64, "classifier_epochs": 1, "train_samples": 50},
+    "evaluation": {
+        "random_samples": 64,
+        "classifier_epochs": 1,
+        "train_samples": 50,
+        "quality_samples": 50,
+        "likelihood_pairs": 10,
+        "importance_samples": 2,
+        "threads": 1,
+    },
     "runs": {
         "js": {"dataset": "tiny", "objective": "mmjsd"},
         "moe": {"dataset": "tiny", "objective": "mmvae"},

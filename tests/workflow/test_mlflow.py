@@ -11,7 +11,7 @@ def test_one_run_each_in_the_default_store(made: tuple[Project, Outcome]) -> Non
     with sqlite3.connect(folder / "mlflow.db") as database:
         runs = database.execute("select name, status, lifecycle_stage from runs order by name").fetchall()
         experiments = database.execute("select name, artifact_location from experiments").fetchall()
-    assert runs == [("js", "FINISHED", "active"), ("moe", "FINISHED", "active")]
+    assert runs == [(name, "FINISHED", "active") for name in ("comparison", "js", "moe")]
     assert ("tiny", (folder / "mlruns").as_uri()) in experiments
     place = json.loads((folder / "results/tiny/js/seed-1/mlflow.json").read_bytes())
     assert place["tracking_uri"] == "sqlite:///mlflow.db"

@@ -7,7 +7,7 @@ rule compare:
     input:
         needs(lambda w: pipeline.comparison(PARAMS, PUBLISHED)),
     output:
-        table="results/comparison.csv",
+        table=report("results/comparison.csv", category="comparison", caption="../report/workflow.rst"),
         page="results/comparison.md",
         record="results/comparison.record.json",
     params:

@@ -8,6 +8,7 @@ rule evaluate:
         needs(lambda w: pipeline.evaluation(PARAMS, w.run, int(w.seed))),
     output:
         metrics="results/{dataset}/{run}/seed-{seed}/metrics.json",
+        curves="results/{dataset}/{run}/seed-{seed}/prd.csv",
         record="results/{dataset}/{run}/seed-{seed}/evaluation.record.json",
     params:
         file=PARAMETER_FILE,
@@ -15,7 +16,7 @@ rule evaluate:
         "logs/{dataset}/{run}/seed-{seed}/evaluate.log",
     benchmark:
         "logs/benchmarks/{dataset}/{run}/seed-{seed}/evaluate.tsv"
-    threads: 1
+    threads: PARAMS.evaluation.threads
     resources:
         mem_mb=4000,
         gpu=lambda w: pipeline.gpus(PARAMS.runs[w.run].device),

@@ -1,50 +1,62 @@
-"""How trained models are judged: by their latents and by the coherence of what they generate.
+"""How good a trained model is: representation, coherence, quality and likelihood.
 
 :func:`evaluate` computes all of it for one run; the definitions are in the module of each metric.
 """
 
-import itertools
+import csv
+import io
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Store
 from mmjsd.devices import pick_device
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation import coherence, representation
+from mmjsd.evaluation import coherence, likelihood, quality, representation
+from mmjsd.evaluation.embeddings import Embedding, classifier_embedding, inception_embedding
 from mmjsd.evaluation.latents import UnimodalPosteriors
-from mmjsd.models.classifiers import load_classifier
-from mmjsd.models.vae import modalities_of
+from mmjsd.models.classifiers import Classifier, load_classifier
+from mmjsd.models.vae import MultimodalVAE, modalities_of
 from mmjsd.params import Evaluation
 from mmjsd.records import atomic_write, sha256_file
+from mmjsd.subsets import name_of, subsets
 from mmjsd.training import load_model, read_history
 
-__all__ = ["evaluate", "subsets"]
+__all__ = ["Trained", "evaluate", "load_trained"]
 
 
-def subsets(modalities: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """All subsets but the empty one, small ones first, modalities in the order of the store."""
-    for size in range(1, len(modalities) + 1):
-        yield from itertools.combinations(modalities, size)
+class Trained(NamedTuple):
+    """A trained model and the posteriors it gives to data: what is evaluated and drawn."""
+
+    model: MultimodalVAE
+    """In eval mode."""
+    content: dict[str, Any]
+    """What its file says of it: run, name, seed, classes, ..."""
+    train: UnimodalPosteriors
+    """Of a random sample of the training split."""
+    test: UnimodalPosteriors
+    """Of the test split, in random order."""
 
 
-def evaluate(folder: Path, store: Store, classifiers_folder: Path, evaluation: Evaluation) -> None:
-    """Judge the run in the folder and write its `metrics.json`.
+def load_trained(folder: Path, store: Store, train_samples: int, *, other_data: bool = False) -> Trained:
+    """The run in the folder, with posteriors of the store.
 
     Args:
-        folder: results/<dataset>/<run>/seed-<n>, with model.pt and history.csv.
+        folder: results/<dataset>/<run>/seed-<n>, with model.pt.
         store: the store it was trained on.
-        classifiers_folder: one folder with a classifier for each modality.
-        evaluation: numbers of samples.
+        train_samples: of the training split.
+        other_data: take another store than that, if it has the same modalities.
 
     Raises:
-        MmjsdError: a missing or damaged file, or a store of other modalities than the model's.
+        MmjsdError: no such model or a damaged one, a store that it was not trained on.
     """
-    started = time.perf_counter()
     model, content = load_model(folder)
     device = pick_device(content["run"]["device"])
     model.to(device)
@@ -52,56 +64,163 @@ def evaluate(folder: Path, store: Store, classifiers_folder: Path, evaluation: E
         raise MmjsdError(
             f"{folder / 'model.pt'}: its modalities are not those of {store.path}; train it on this store"
         )
-    classifiers, accuracies = {}, {}
-    for name in model.modalities:
-        classifiers[name], accuracies[name] = load_classifier(classifiers_folder / name, device)
-
-    seed = content["seed"]
-    torch.manual_seed(seed)
-    order = torch.Generator().manual_seed(seed)
+    if not other_data and content["data_sha256"] != sha256_file(store.path):
+        raise MmjsdError(
+            f"{folder / 'model.pt'}: was trained on another store than {store.path}; train it on this one, "
+            "or evaluate it as it is with --other-data"
+        )
+    order = torch.Generator().manual_seed(content["seed"])
     train, test = (
         UnimodalPosteriors(model, split, torch.randperm(len(split), generator=order)[:count].to(device))
         for split, count in (
-            (ResidentSplit(store.splits["train"], device), evaluation.train_samples),
+            (ResidentSplit(store.splits["train"], device), train_samples),
             (ResidentSplit(store.splits["test"], device), None),
         )
     )
+    return Trained(model, content, train, test)
 
-    accuracy: dict[str, float] = {}
-    conditional: dict[str, float] = {}
-    for subset in subsets(tuple(model.modalities)):
-        key = "-".join(subset)
-        accuracy[key] = representation.accuracy(train, test, subset)
-        found = coherence.conditional(model, classifiers, test, subset, evaluation.test_samples)
-        conditional |= {f"{key}/{target}": value for target, value in found.items()}
-    random = coherence.random(model, classifiers, evaluation.random_samples)
 
-    metrics: dict[str, float | str | int] = {f"representation/accuracy/{k}": v for k, v in accuracy.items()}
-    metrics["representation/accuracy/mean"] = mean(accuracy)
-    metrics |= {f"coherence/conditional/{k}": v for k, v in conditional.items()}
-    metrics["coherence/conditional/mean"] = mean(conditional)
-    metrics["coherence/random"] = random
-    metrics |= {f"classifier/accuracy/{name}": value for name, value in accuracies.items()}
+def evaluate(
+    folder: Path,
+    store: Store,
+    classifiers_folder: Path,
+    evaluation: Evaluation,
+    *,
+    other_data: bool = False,
+) -> None:
+    """Judge the run in the folder and write its `metrics.json` and `prd.csv`.
+
+    Args:
+        folder: results/<dataset>/<run>/seed-<n>, with model.pt and history.csv.
+        store: the store it was trained on.
+        classifiers_folder: one folder with a classifier for each modality.
+        evaluation: numbers of samples, embedding.
+        other_data: allow another store than that.
+
+    Raises:
+        MmjsdError: a missing or damaged file, another store, too few samples.
+    """
+    torch.set_num_threads(evaluation.threads)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "encoding"):
+        trained = load_trained(folder, store, evaluation.train_samples, other_data=other_data)
+    model, content, _, test = trained
     history = read_history(folder / "history.csv")
-    metrics |= {f"train/{term}": history[-1][term] for term in history[-1] if term == "loss" or "/" in term}
-    metrics |= {
+    classifiers, accuracies = {}, {}
+    for name in model.modalities:
+        classifiers[name], accuracies[name] = load_classifier(classifiers_folder / name, model.device)
+    embed = _embedding(evaluation, classifiers, model)
+    found: dict[str, float] = {}
+    # each metric from a fresh seed: changing one leaves the numbers of the others
+    for name, metrics in {
+        "representation": lambda: _representation(trained),
+        "coherence": lambda: _coherence(trained, classifiers, evaluation),
+        "quality": lambda: _quality(trained, embed, evaluation, folder / "prd.csv"),
+        "likelihood": lambda: _likelihood(test, evaluation),
+    }.items():
+        torch.manual_seed(content["seed"])
+        with _timed(seconds, name):
+            found |= metrics()
+
+    final = history[-1]
+    result = {
+        **found,
+        **{f"classifier/accuracy/{name}": value for name, value in accuracies.items()},
+        **{f"train/{term}": final[term] for term in final if term == "loss" or "/" in term},
         "meta/data_source": str(store.params.get("source", "")),
         "meta/data_sha256": sha256_file(store.path),
         "meta/objective": content["run"]["objective"],
+        "meta/embedding": evaluation.embedding,
         "meta/epochs": content["run"]["epochs"],
-        "meta/seed": seed,
-        "meta/device": device.type,
+        "meta/seed": content["seed"],
+        "meta/device": model.device.type,
         "meta/train_seconds": sum(row["seconds"] for row in history),
-        "meta/train_samples_per_second": history[-1]["samples_per_second"],
-        "meta/evaluation_seconds": time.perf_counter() - started,
+        "meta/train_samples_per_second": final["samples_per_second"],
+        "meta/evaluation_seconds": sum(seconds.values()),
+        **{f"meta/evaluation_seconds/{name}": value for name, value in seconds.items()},
     }
-    atomic_write(folder / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    atomic_write(folder / "metrics.json", json.dumps(result, indent=2) + "\n")
     print(
-        f"{content['name']} seed {seed}: conditional coherence {metrics['coherence/conditional/mean']:.3f}, "
-        f"random {random:.3f}, latent accuracy {metrics['representation/accuracy/mean']:.3f}",
+        f"{content['name']} seed {content['seed']}: conditional coherence "
+        f"{found['coherence/conditional/mean']:.3f}, random {found['coherence/random']:.3f}, latent accuracy "
+        f"{found['representation/accuracy/mean']:.3f} ("
+        + ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+        + ")",
         flush=True,
     )
 
 
-def mean(values: dict[str, float]) -> float:
+def _representation(trained: Trained) -> dict[str, float]:
+    each = {
+        name_of(subset): representation.accuracy(trained.train, trained.test, subset)
+        for subset in subsets(tuple(trained.model.modalities))
+    }
+    return {f"representation/accuracy/{key}": value for key, value in {**each, "mean": mean(each)}.items()}
+
+
+def _coherence(
+    trained: Trained, classifiers: Mapping[str, Classifier], evaluation: Evaluation
+) -> dict[str, float]:
+    each = {
+        f"{name_of(subset)}/{target}": value
+        for subset in subsets(tuple(trained.model.modalities))
+        for target, value in coherence.conditional(
+            classifiers, trained.test, subset, evaluation.test_samples
+        ).items()
+    }
+    conditional = {f"coherence/conditional/{k}": v for k, v in {**each, "mean": mean(each)}.items()}
+    random = coherence.random(trained.model, classifiers, evaluation.random_samples)
+    return {**conditional, "coherence/random": random}
+
+
+def _quality(trained: Trained, embed: Embedding, evaluation: Evaluation, curves: Path) -> dict[str, float]:
+    """The metrics; the curves, thinned out tenfold, go to a file."""
+    conditions = [(), *subsets(tuple(trained.model.modalities))]
+    found = quality.qualities(
+        embed, trained.test, conditions, evaluation.quality_samples, trained.content["seed"]
+    )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["given", "modality", "precision", "recall"])
+    for (given, modality), judged in found.items():
+        points = np.stack([judged.precision, judged.recall], 1)[::10].round(5).tolist()
+        writer.writerows([given, modality, *point] for point in points)
+    atomic_write(curves, text.getvalue())
+    names = {"prd_f8": "f8", "prd_f1_8": "f1_8", "prd_mean": "mean", "fid": "fid"}
+    return {
+        f"quality/{name}/{given}/{modality}": getattr(judged, field)
+        for name, field in names.items()
+        for (given, modality), judged in found.items()
+    }
+
+
+def _likelihood(test: UnimodalPosteriors, evaluation: Evaluation) -> dict[str, float]:
+    modalities = tuple(test.model.modalities)
+    samples = test.complete(modalities)[: evaluation.likelihood_pairs]
+    means, errors = {}, {}
+    for subset in subsets(modalities):
+        logs = likelihood.estimates(test, subset, samples, evaluation.importance_samples)
+        for target, values in logs.items():
+            key = f"{name_of(subset)}/{target}"
+            means[f"likelihood/{key}"], errors[f"likelihood_error/{key}"] = likelihood.mean_and_error(values)
+    return means | errors
+
+
+def _embedding(
+    evaluation: Evaluation, classifiers: Mapping[str, Classifier], model: MultimodalVAE
+) -> Embedding:
+    if evaluation.embedding == "inception":
+        assert evaluation.inception_weights is not None
+        return inception_embedding(evaluation.inception_weights, model.device)
+    return classifier_embedding(classifiers)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+
+
+def mean(values: Mapping[str, float]) -> float:
     return sum(values.values()) / len(values)

@@ -1,4 +1,6 @@
-"""Posteriors of a whole split, for every subset of modalities."""
+"""Posteriors of a whole split, for every subset of modalities, and what is generated from them."""
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -7,37 +9,36 @@ from mmjsd.data.batches import ResidentSplit, as_input
 from mmjsd.distributions import Gaussian
 from mmjsd.models.vae import MultimodalVAE
 
-__all__ = ["UnimodalPosteriors"]
+__all__ = ["UnimodalPosteriors", "conditional_samples", "random_samples"]
+
+CHUNK = 2048
+"""Samples encoded or generated at a time."""
 
 
 class UnimodalPosteriors:
-    """q(c|x_j) of the samples of a split, each distinct row encoded once however often it is paired.
+    """q(c|x_j) and q(s_j|x_j) of the samples of a split, each distinct row encoded once however often paired.
 
     Args:
         model: in eval mode.
         split: on the model's device.
         samples: indices of the samples wanted (all when None); from here on they are counted from 0.
-        chunk: rows encoded at a time.
     """
 
     @torch.no_grad()
-    def __init__(
-        self, model: MultimodalVAE, split: ResidentSplit, samples: Tensor | None = None, chunk: int = 2048
-    ):
-        self.model = model
-        pairs = split.pairs if samples is None else split.pairs[samples]
+    def __init__(self, model: MultimodalVAE, split: ResidentSplit, samples: Tensor | None = None):
+        self.model, self.split = model, split
+        self.pairs = split.pairs if samples is None else split.pairs[samples]
         self.labels = split.labels if samples is None else split.labels[samples]
-        self.rows: dict[str, Gaussian] = {}
+        self.shared: dict[str, Gaussian] = {}
+        self.private: dict[str, Gaussian] = {}
         columns = []
-        for name, column in zip(split.rows, pairs.T, strict=True):
+        for name, column in zip(split.rows, self.pairs.T, strict=True):
             used, position = torch.unique(column.clamp(min=0), return_inverse=True)
             columns.append(torch.where(column < 0, -1, position))
-            parts = [
-                model.encode({name: as_input(split.rows[name][rows])}).shared.at(0)
-                for rows in used.split(chunk)
-            ]
-            self.rows[name] = Gaussian(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-        self.columns = dict(zip(self.rows, columns, strict=True))
+            parts = [model.encode({name: as_input(split.rows[name][rows])}) for rows in used.split(CHUNK)]
+            self.shared[name] = _joined([part.shared.at(0) for part in parts])
+            self.private[name] = _joined([part.private[name] for part in parts])
+        self.columns = dict(zip(self.shared, columns, strict=True))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,7 +47,52 @@ class UnimodalPosteriors:
         """Indices of the samples of which every modality of the subset is there: (B,)."""
         return torch.stack([self.columns[name] >= 0 for name in subset]).all(0).nonzero()[:, 0]
 
+    def experts(self, subset: tuple[str, ...], samples: Tensor) -> Gaussian:
+        """q(c|x_j) of these samples and each modality of the subset: (B,) -> (A, B, D)."""
+        return Gaussian.stack([self.shared[name].at(self.columns[name][samples]) for name in subset])
+
     def posterior(self, subset: tuple[str, ...], samples: Tensor) -> Gaussian:
         """q(c|x_A) of these samples: (B,) -> (B, D)."""
-        experts = [self.rows[name].at(self.columns[name][samples]) for name in subset]
-        return self.model.posterior(Gaussian.stack(experts), subset)
+        return self.model.posterior(self.experts(subset, samples), subset)
+
+    def private_of(self, name: str, samples: Tensor) -> Gaussian:
+        """q(s_j|x_j) of these samples: (B,) -> (B, private latent)."""
+        return self.private[name].at(self.columns[name][samples])
+
+    def inputs(self, name: str, samples: Tensor) -> Tensor:
+        """The modality of these samples as the networks take it: (B,) -> (B, ...)."""
+        column = list(self.columns).index(name)
+        return as_input(self.split.rows[name][self.pairs[samples, column]])
+
+
+@torch.no_grad()
+def conditional_samples(
+    posteriors: UnimodalPosteriors,
+    subset: tuple[str, ...],
+    samples: Tensor,
+    targets: tuple[str, ...] | None = None,
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """One sample of every target modality given the subset, for each of these samples, in chunks.
+
+    The shared latent is sampled from the posterior given the subset, private latents from N(0, I).
+
+    Yields:
+        indices of a chunk (B,), modality -> generated (B, ...).
+    """
+    for chunk in samples.split(CHUNK):
+        c = posteriors.posterior(subset, chunk).rsample()
+        yield chunk, posteriors.model.generate_from(c, targets)
+
+
+@torch.no_grad()
+def random_samples(
+    model: MultimodalVAE, count: int, targets: tuple[str, ...] | None = None
+) -> Iterator[dict[str, Tensor]]:
+    """`count` samples of every target modality from the prior, in chunks: modality -> generated (B, ...)."""
+    for chunk in torch.arange(count).split(CHUNK):
+        c = Gaussian.standard(len(chunk), model.shared_latent, device=model.device).rsample()
+        yield model.generate_from(c, targets)
+
+
+def _joined(parts: list[Gaussian]) -> Gaussian:
+    return Gaussian(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))

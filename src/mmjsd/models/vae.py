@@ -112,21 +112,37 @@ class MultimodalVAE(nn.Module):
         sample (MMVAE, and mmJSD with arithmetic mean), or the dynamic prior of A, the geometric mean with
         the weights renormalised over A (mmJSD).
         """
+        if self.fusion == "mixture" and len(subset) > 1:
+            return stratified_mixture(experts, self._weights_of(subset), generator)
+        return self._product(experts, subset)
+
+    def posterior_log_prob(self, experts: Gaussian, subset: tuple[str, ...], c: Tensor) -> Tensor:
+        """Log-density log q(c|x_A) in nats of c (B, D), of the whole mixture where it is one: -> (B,)."""
+        if self.fusion == "mixture" and len(subset) > 1:
+            return torch.logsumexp(experts.log_prob(c) + self._weights_of(subset).log()[:, None], dim=0)
+        return self._product(experts, subset).log_prob(c)
+
+    def _product(self, experts: Gaussian, subset: tuple[str, ...]) -> Gaussian:
         if len(subset) == 1:
             return experts.at(0)
         if self.fusion == "product_with_prior":
             return product_of_experts(with_prior(experts))
-        weights = torch.tensor([self.weights[name] for name in subset], device=experts.mean.device)
+        return product_of_experts(experts, self._weights_of(subset))
+
+    def _weights_of(self, subset: tuple[str, ...]) -> Tensor:
+        """pi renormalised over the subset: (A,)."""
+        weights = torch.tensor([self.weights[name] for name in subset], device=self.device)
         if not weights.sum() > 0:
             weights = torch.ones_like(weights)  # modalities that never weighed in training weigh alike
-        weights = weights / weights.sum()
-        if self.fusion == "geometric":
-            return product_of_experts(experts, weights)
-        return stratified_mixture(experts, weights, generator)
+        return weights / weights.sum()
 
     def decode(self, name: str, private: Tensor, shared: Tensor) -> Tensor:
         """Parameters of p(x_j | s_j, c): (B, private), (B, shared) -> mean of an image, logits of a text."""
         return self.decoders[name](torch.cat([private, shared], dim=-1))
+
+    def decode_mean(self, name: str, private: Tensor, shared: Tensor) -> Tensor:
+        """Mean of p(x_j | s_j, c): an image as it is, character probabilities (B, L, A) of a text."""
+        return likelihood_mean(self.modalities[name].kind, self.decode(name, private, shared))
 
     def log_likelihood(self, name: str, output: Tensor, x: Tensor) -> Tensor:
         """log p(x_j | s_j, c) in nats from the decoder's output: -> (B,)."""
@@ -172,8 +188,7 @@ class MultimodalVAE(nn.Module):
         samples = {}
         for name in targets or self.modalities:
             private = Gaussian.standard(len(shared), self.private_latent, device=shared.device)
-            output = self.decode(name, private.rsample(generator), shared)
-            samples[name] = likelihood_mean(self.modalities[name].kind, output)
+            samples[name] = self.decode_mean(name, private.rsample(generator), shared)
         return samples
 
     def _checked(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -2,34 +2,87 @@
 
 import csv
 import io
-import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from mmjsd.errors import MmjsdError
-from mmjsd.records import atomic_write
+from mmjsd.records import atomic_write, read_json
 
-__all__ = ["compare"]
+__all__ = ["Section", "Table", "compare", "sections"]
 
 #: Parts of a metrics file that say how it came about, or don't compare across objectives.
-_NOT_COMPARED = ("meta/", "train/", "classifier/")
+_NOT_COMPARED = ("meta/", "train/", "classifier/", "likelihood_error/")
 
 _SOURCES = {
     "standin": "**generated stand-in data**. No number here is a result on the real data.",
     "download": "the official files.",
 }
-_READING = """\
-Accuracies and coherences are shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often
-modality j, generated from the modalities A, shows the class that A has, as the classifier of j sees it.
-A coherence means little where that classifier is weak, and random coherence also counts samples that are no
-class at all as long as the classifiers agree."""
+
+#: Groups of metrics by the start of their key -> title and how to read them.
+_GROUPS = {
+    "coherence/": (
+        "Coherence",
+        "Shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often modality j, "
+        "generated from the modalities A, shows the class that A has, as the classifier of j sees it. A "
+        "coherence means little where that classifier is weak, and random coherence also counts samples that "
+        "are no class at all as long as the classifiers agree.",
+    ),
+    "representation/": (
+        "Representation",
+        "Accuracy of a linear classifier of the shared latent given the modalities A; more is better.",
+    ),
+    "quality/": (
+        "Quality",
+        "Generated against real test images in the embedding `{embedding}`, random or given the modalities "
+        "A. Precision and recall (`prd_f8` weighs recall, `prd_f1_8` precision, `prd_mean` is the mean of "
+        "the curve): more is better. Fréchet distance (`fid`): less is better, comparable only within one "
+        "embedding.",
+    ),
+    "likelihood/": (
+        "Likelihood",
+        "Importance-sampled test log-likelihoods in nats, proposals from the posterior given the modalities "
+        "A; `joint`: of all modalities together. More is better. Standard errors are in metrics.json.",
+    ),
+}
+
+#: Columns of the first table, as far as there are such metrics.
+_HEADLINE = {
+    "conditional coherence, mean": "coherence/conditional/mean",
+    "random coherence": "coherence/random",
+    "latent accuracy, mean": "representation/accuracy/mean",
+    "random images, PRD mean": "quality/prd_mean/mean",
+    "log-likelihood, joint": "likelihood/joint",
+}
 
 _Metrics = dict[str, Any]
+
+
+class Table(NamedTuple):
+    """Rows of cells; a cell in ** is the best of its kind, one in ` a key."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+class Section(NamedTuple):
+    """The comparison of all runs of one dataset."""
+
+    dataset: str
+    kind: str
+    source: str
+    """What the data are, as a sentence."""
+    headline: Table
+    groups: list[tuple[str, str, Table]]
+    """Title, how to read it, all metrics of it."""
+    notes: list[str]
+    """On the published values."""
+    classifiers: str
+    """How good the judges are, as a sentence."""
 
 
 def compare(rows: Sequence[Mapping[str, Any]], published: Path, table: Path, page: Path) -> None:
@@ -44,20 +97,16 @@ def compare(rows: Sequence[Mapping[str, Any]], published: Path, table: Path, pag
     Raises:
         MmjsdError: one of these files is damaged.
     """
-    metrics = [_read_metrics(Path(row["metrics"])) for row in rows]
+    metrics = [read_json(Path(row["metrics"]), "evaluate") for row in rows]
     literature = _read_published(published)
-    atomic_write(table, _table(rows, metrics, literature))
-    atomic_write(page, _page(rows, metrics, literature))
+    atomic_write(table, _csv(rows, metrics, literature))
+    atomic_write(page, _markdown(_sections(rows, metrics, literature)))
 
 
-def _read_metrics(path: Path) -> _Metrics:
-    try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`")
-    return content
+def sections(rows: Sequence[Mapping[str, Any]], published: Path) -> list[Section]:
+    """What `compare` writes, by dataset; arguments and errors as there."""
+    metrics = [read_json(Path(row["metrics"]), "evaluate") for row in rows]
+    return _sections(rows, metrics, _read_published(published))
 
 
 _KEYS = {"dataset", "objective", "subspaces", "metric", "value", "source"}
@@ -91,7 +140,7 @@ def _is_of(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
 # --- CSV --------------------------------------------------------------------------------------------------
 
 
-def _table(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[dict]) -> str:
+def _csv(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[dict]) -> str:
     lines = []
     for row, measured in zip(rows, metrics, strict=True):
         about = {key: row[key] for key in ("dataset", "run", "seed", "objective")}
@@ -106,58 +155,62 @@ def _table(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: lis
     return text.getvalue()
 
 
-# --- Markdown ---------------------------------------------------------------------------------------------
+# --- Tables -----------------------------------------------------------------------------------------------
 
 
-def _page(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[dict]) -> str:
-    parts = ["# Comparison"]
+def _sections(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[dict]) -> list[Section]:
+    found = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         of_dataset = [row for row in rows if row["dataset"] == dataset]
         first = of_dataset[0]
         seeds = len({row["seed"] for row in of_dataset})
         measured: dict[str, list[_Metrics]] = {}
-        for row, found in zip(rows, metrics, strict=True):
+        for row, values in zip(rows, metrics, strict=True):
             if row["dataset"] == dataset:
-                measured.setdefault(row["run"], []).append(found)
+                measured.setdefault(row["run"], []).append(values)
         source = _SOURCES.get(first["source"], f"the files in `{first['source']}`.")
-        parts += [
-            f"## {dataset} ({first['kind']})",
-            f"Data: {source}"
-            + (f" Values are mean ± standard deviation over {seeds} seeds." if seeds > 1 else ""),
-            _headline(measured),
-            "### All metrics",
-            _READING,
-            _all_metrics(of_dataset, measured, literature),
-            "### Classifiers",
-            "Accuracy of the judges on the test split: " + _classifiers(measured) + ".",
-        ]
-    return "\n\n".join(parts) + "\n"
+        if seeds > 1:
+            source += f" Values are mean ± standard deviation over {seeds} seeds."
+        known = [entry for entry in literature if any(_is_of(entry, row) for row in of_dataset)]
+        found.append(
+            Section(
+                dataset=dataset,
+                kind=first["kind"],
+                source=source,
+                headline=_headline(measured),
+                groups=list(_groups(measured, known)),
+                notes=_notes(known, standin=first["source"] == "standin"),
+                classifiers=_classifiers(measured),
+            )
+        )
+    return found
 
 
-def _headline(measured: Mapping[str, list[_Metrics]]) -> str:
-    columns = {
-        "conditional coherence, mean": "coherence/conditional/mean",
-        "random coherence": "coherence/random",
-        "representation accuracy, mean": "representation/accuracy/mean",
-    }
-    cells = [_best(_values(measured, key)) for key in columns.values()]
+def _headline(measured: Mapping[str, list[_Metrics]]) -> Table:
+    summaries = {run: [_with_summaries(metrics) for metrics in found] for run, found in measured.items()}
+    columns = {title: _values(summaries, key) for title, key in _HEADLINE.items()}
+    columns = {title: values for title, values in columns.items() if any(values.values())}
+    cells = [_best(values) for values in columns.values()]
     seconds = _values(measured, "meta/train_seconds").values()
     times = [_duration(statistics.mean(values)) if values else "" for values in seconds]
-    lines = [[run, *(column[index] for column in cells), times[index]] for index, run in enumerate(measured)]
-    return _markdown(["run", *columns, "training time"], lines)
+    rows = [[run, *(column[index] for column in cells), times[index]] for index, run in enumerate(measured)]
+    return Table(["run", *columns, "training time"], rows)
 
 
-def _all_metrics(
-    rows: Sequence[Mapping], measured: Mapping[str, list[_Metrics]], literature: list[dict]
-) -> str:
-    keys = dict.fromkeys(
-        key
-        for found in measured.values()
-        for metrics in found
-        for key in metrics
-        if not key.startswith(_NOT_COMPARED)
-    )
-    known = [entry for entry in literature if any(_is_of(entry, row) for row in rows)]
+def _with_summaries(metrics: _Metrics) -> _Metrics:
+    """The metrics, and what the headline sums up of them."""
+    prd = [v for k, v in metrics.items() if k.startswith("quality/prd_mean/random/")]
+    # the posterior given all modalities is the closest proposal
+    joint = [k for k in metrics if k.startswith("likelihood/") and k.endswith("/joint")]
+    more = {"quality/prd_mean/mean": statistics.mean(prd)} if prd else {}
+    if joint:
+        more["likelihood/joint"] = metrics[max(joint, key=lambda key: key.count("-"))]
+    return metrics | more
+
+
+def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterator[tuple[str, str, Table]]:
+    everything = [metrics for found in measured.values() for metrics in found]
+    keys = dict.fromkeys(k for metrics in everything for k in metrics if not k.startswith(_NOT_COMPARED))
     sources = list(dict.fromkeys(entry["source"] for entry in known))
 
     def papers(key: str) -> str:
@@ -170,21 +223,32 @@ def _all_metrics(
                 cells.append(f"{entry['objective']}{subspaces} {entry['value']}{deviation} [{place}]")
         return "; ".join(cells)
 
-    lines = [[f"`{key}`", *_best(_values(measured, key)), papers(key)] for key in keys]
-    table = _markdown(["metric", *measured, "published"], lines)
+    for start, (title, reading) in _GROUPS.items():
+        rows = [
+            [f"`{key}`", *_best(_values(measured, key), least="/fid/" in key), papers(key)]
+            for key in keys
+            if key.startswith(start)
+        ]
+        if rows:
+            embedding = next((m["meta/embedding"] for m in everything if "meta/embedding" in m), "")
+            yield title, reading.format(embedding=embedding), Table(["metric", *measured, "published"], rows)
+
+
+def _notes(known: list[dict], standin: bool) -> list[str]:
     if not known:
-        return table + "\n\nNo published value was seen in a citable place, so none is quoted."
+        return ["No published value was seen in a citable place, so none is quoted."]
+    sources = dict.fromkeys(entry["source"] for entry in known)
     notes = [f"[{number}] {source}" for number, source in enumerate(sources, 1)]
-    if any(row["source"] == "standin" for row in rows):
+    if standin:
         notes.insert(0, "Published values are of the real data: they don't compare with those of a stand-in.")
-    return "\n\n".join([table, *notes])
+    return notes
 
 
 def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
     prefix = "classifier/accuracy/"
     metrics = next(iter(measured.values()))[0]  # all runs of a dataset have the same judges
     found = [f"{key.removeprefix(prefix)} {metrics[key]:.3f}" for key in metrics if key.startswith(prefix)]
-    return ", ".join(found)
+    return f"Accuracy of the judges on the test split: {', '.join(found)}."
 
 
 def _values(measured: Mapping[str, list[_Metrics]], key: str) -> dict[str, list[float]]:
@@ -195,15 +259,17 @@ def _values(measured: Mapping[str, list[_Metrics]], key: str) -> dict[str, list[
     }
 
 
-def _best(values: Mapping[str, list[float]]) -> list[str]:
-    """Mean and standard deviation of each run, the highest mean in bold, ties included."""
-    means = [f"{statistics.mean(found):.3f}" if found else "" for found in values.values()]
+def _best(values: Mapping[str, list[float]], *, least: bool = False) -> list[str]:
+    """Mean and standard deviation of each run, the highest (or least) mean in bold, ties included."""
+    means = [statistics.mean(found) if found else None for found in values.values()]
+    digits = 1 if any(mean is not None and abs(mean) >= 100 for mean in means) else 3
+    shown = [f"{mean:.{digits}f}" if mean is not None else "" for mean in means]
     cells = [
-        f"{mean} ± {statistics.stdev(found):.3f}" if len(found) > 1 else mean
-        for mean, found in zip(means, values.values(), strict=True)
+        f"{mean} ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else mean
+        for mean, found in zip(shown, values.values(), strict=True)
     ]
-    best = max((mean for mean in means if mean), key=float, default=None)
-    return [f"**{cell}**" if mean == best else cell for mean, cell in zip(means, cells, strict=True)]
+    best = (min if least else max)((mean for mean in shown if mean), key=float, default=None)
+    return [f"**{cell}**" if mean == best else cell for mean, cell in zip(shown, cells, strict=True)]
 
 
 def _duration(seconds: float) -> str:
@@ -213,6 +279,23 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [header, ["---"] + ["---:"] * (len(header) - 1), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+# --- Markdown ---------------------------------------------------------------------------------------------
+
+
+def _markdown(found: Sequence[Section]) -> str:
+    parts = ["# Comparison"]
+    for section in found:
+        parts += [
+            f"## {section.dataset} ({section.kind})",
+            f"Data: {section.source}",
+            _rows(section.headline),
+        ]
+        for title, reading, table in section.groups:
+            parts += [f"### {title}", reading, _rows(table)]
+        parts += ["\n\n".join(section.notes), "### Classifiers", section.classifiers]
+    return "\n\n".join(parts) + "\n"
+
+
+def _rows(table: Table) -> str:
+    lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1), *table.rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,70 @@
+"""Likelihood: importance-sampled log p(x_j) and log p(x) of test samples, in nats.
+
+The proposal is the posterior given a subset A of the modalities, so the estimates say how well the latents
+inferred from A explain each modality and all of them together. They are lower bounds in expectation, tight
+as the number of importance samples grows (Burda et al. 2016).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mmjsd.distributions import Gaussian
+from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors
+
+__all__ = ["JOINT", "estimates", "mean_and_error"]
+
+JOINT = "joint"
+"""Name of all modalities together, beside theirs."""
+
+
+@torch.no_grad()
+def estimates(
+    test: UnimodalPosteriors, subset: tuple[str, ...], samples: Tensor, importance_samples: int
+) -> dict[str, Tensor]:
+    """Estimates of log p(x_j), for each modality j, and of log p(x), key `joint`, of each sample.
+
+        log 1/K sum_k p(x_j|s_jk,c_k) p(s_jk) p(c_k) / (q(s_jk) q(c_k|x_A)),   c_k ~ q(c|x_A), s_jk ~ q(s_j),
+
+    with q(s_j) = q(s_j|x_j) for modalities in A and N(0, I) for the others; for log p(x) with the product
+    over all modalities within the sum.
+
+    Args:
+        test: the posteriors.
+        subset: A.
+        samples: indices (B,) of samples of which all modalities are there.
+        importance_samples: K.
+
+    Returns:
+        modality or `joint` -> (B,), in nats, the likelihoods unweighted.
+    """
+    size = max(1, CHUNK // importance_samples)
+    parts = [_of_chunk(test, subset, chunk, importance_samples) for chunk in samples.split(size)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def mean_and_error(values: Tensor) -> tuple[float, float]:
+    """Mean over the samples, and its standard error (that of the sample of data points)."""
+    deviation = float(values.std()) if len(values) > 1 else math.nan
+    return float(values.mean()), deviation / math.sqrt(len(values))
+
+
+def _of_chunk(test: UnimodalPosteriors, subset: tuple[str, ...], chunk: Tensor, k: int) -> dict[str, Tensor]:
+    model = test.model
+    repeated = chunk.repeat_interleave(k)
+    experts = test.experts(subset, repeated)
+    c = model.posterior(experts, subset).rsample()
+    joint = Gaussian.standard(*c.shape, device=c.device).log_prob(c)
+    joint = joint - model.posterior_log_prob(experts, subset, c)
+    shared, logs = joint, {}
+    for name in model.modalities:
+        prior = Gaussian.standard(len(repeated), model.private_latent, device=c.device)
+        q = test.private_of(name, repeated) if name in subset else prior
+        s = q.rsample()
+        own = model.log_likelihood(name, model.decode(name, s, c), test.inputs(name, repeated))
+        own = own + prior.log_prob(s) - q.log_prob(s)
+        logs[name] = shared + own
+        joint = joint + own
+    logs[JOINT] = joint
+    return {name: torch.logsumexp(log.view(-1, k), 1) - math.log(k) for name, log in logs.items()}

@@ -1,0 +1,123 @@
+"""Samples of any modality drawn into the cells of a sheet: images as pixels, text as text."""
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmjsd.data import text
+from mmjsd.models.vae import Modality
+from mmjsd.records import atomic_write
+
+__all__ = ["CELL", "STYLE", "as_pictures", "draw", "save", "sheets"]
+
+CELL = 0.42
+"""Width and height of a cell in inches."""
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.titlesize": 11,
+    "legend.frameon": False,
+    "savefig.dpi": 180,
+}
+"""Of all figures, for `matplotlib.rc_context`."""
+
+
+def sheets(titles: list[str], rows: float, columns: float, title: str) -> tuple[Figure, list[Axes]]:
+    """A figure with one sheet of empty cells for each title, side by side, wrapped after three."""
+    across = min(3, len(titles))
+    down = -(-len(titles) // across)
+    figure = Figure(
+        figsize=(across * (columns * CELL + 0.2), down * (rows * CELL + 0.35) + 0.4), layout="constrained"
+    )
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for ax in axes[len(titles) :]:
+        ax.remove()
+    for ax, name in zip(axes, titles, strict=False):
+        ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", title=name)
+        ax.axis("off")
+    figure.suptitle(title)
+    return figure, axes[: len(titles)]
+
+
+def draw(
+    axes: Axes, modality: Modality, values: Tensor, columns: int, *, left: float = 0, top: float = 0
+) -> None:
+    """Fill cells row by row, from (left, top) on, each a unit wide and high.
+
+    Args:
+        axes: of `sheets`.
+        modality: what the values are.
+        values: (N, ...): images in 0..1, token ids (N, L) or character probabilities (N, L, A), or vectors.
+        columns: cells of a row.
+    """
+    if modality.kind == "image":
+        picture = _tiled(as_pictures(values), columns)
+        rows = -(-len(values) // columns)
+        axes.imshow(
+            picture.squeeze(),
+            extent=(left, left + columns, top + rows, top),
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            interpolation="nearest",
+        )
+        return
+    values = values.cpu()
+    for i in range(len(values)):
+        x, y = left + i % columns, top + i // columns
+        if modality.kind == "text":
+            _write(axes, values[i], x, y)
+        else:
+            axes.plot(np.linspace(x + 0.1, x + 0.9, len(values[i])), y + 0.5 - 0.2 * values[i], "k", lw=0.5)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As a PNG of print quality, equal bytes for equal figures."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, buffer.getvalue())
+
+
+def as_pictures(images: Tensor) -> NDArray[np.uint8]:
+    """Images (N, C, H, W), 0..1, as pixels (N, H, W, 3 or 1)."""
+    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _tiled(pictures: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    """One picture of all, with a rim of a pixel around each."""
+    rows = -(-len(pictures) // columns)
+    rimmed = np.pad(
+        pictures, ((0, rows * columns - len(pictures)), (1, 1), (1, 1), (0, 0)), constant_values=255
+    )
+    _, height, width, channels = rimmed.shape
+    sheet = rimmed.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return sheet.reshape(rows * height, columns * width, channels)
+
+
+def _write(axes: Axes, characters: Tensor, x: float, y: float) -> None:
+    ids = characters if characters.dim() == 1 else characters.argmax(-1)
+    line = text.decode(ids[None].numpy())[0]
+    # as many lines as make the block of text about as wide as high
+    width = max(8, math.ceil(math.sqrt(2 * len(line))))
+    block = "\n".join(line[start : start + width] for start in range(0, len(line), width))
+    points = 72 * CELL / (0.65 * width)
+    # the text is the sample's, no markup of matplotlib's
+    axes.text(
+        *(x + 0.5, y + 0.5, block),
+        family="monospace",
+        size=points,
+        ha="center",
+        va="center",
+        parse_math=False,
+    )

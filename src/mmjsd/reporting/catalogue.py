@@ -1,0 +1,22 @@
+"""Which figures there are, by name, in the order they are shown."""
+
+from collections.abc import Sequence
+
+from mmjsd.subsets import name_of, subsets
+
+__all__ = ["CAPTIONS", "dataset_figures", "run_figures"]
+
+CAPTIONS = "captions.json"
+"""Beside the figures of a folder: file name -> caption."""
+
+
+def run_figures(modalities: Sequence[str], subspaces: bool) -> list[str]:
+    """Names of the figures of a run, without ending."""
+    given = [f"conditional-{name_of(subset)}" for subset in subsets(modalities)]
+    swapping = ["swapping"] if subspaces else []
+    return ["random", *given, "scores", *swapping, "reconstructions", "interpolation", "latents"]
+
+
+def dataset_figures(embedding: str) -> list[str]:
+    """Names of the figures that compare the runs of a dataset, without ending."""
+    return [f"prd-{embedding}", "training"]

@@ -1,0 +1,456 @@
+"""Figures of trained models: what they generate, and how they compare.
+
+:func:`draw_run` draws one run, :func:`draw_dataset` all runs of a dataset, :func:`generate_picture` what is
+asked for on the command line. Beside the PNGs lies `captions.json`: file name -> caption.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from mmjsd.data import text
+from mmjsd.data.store import Store
+from mmjsd.errors import MmjsdError
+from mmjsd.evaluation import Trained, load_trained
+from mmjsd.models.vae import Modality
+from mmjsd.records import atomic_write, read_json
+from mmjsd.reporting.canvas import STYLE, draw, save, sheets
+from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
+from mmjsd.subsets import name_of, subsets
+from mmjsd.training import load_model, read_history
+
+__all__ = ["draw_dataset", "draw_run", "generate_picture"]
+
+COLUMNS = 10
+SAMPLES = 10
+"""Generated for each input of a conditional grid."""
+
+
+class Drawn(NamedTuple):
+    """A figure, and what is to be said of it."""
+
+    figure: Figure
+    caption: str
+
+
+@torch.no_grad()
+def draw_run(folder: Path, store: Store, *, other_data: bool = False) -> None:
+    """Draw the figures of one run into its folder `figures`.
+
+    Args:
+        folder: results/<dataset>/<run>/seed-<n>, with model.pt and metrics.json.
+        store: the store it was trained on.
+        other_data: allow another store than that.
+
+    Raises:
+        MmjsdError: a missing or damaged file, or another store.
+    """
+    metrics = read_json(folder / "metrics.json", "evaluate")
+    trained = load_trained(folder, store, train_samples=1, other_data=other_data)
+    content = trained.content
+    modalities = tuple(trained.model.modalities)
+    data = "stand-in data" if store.params.get("source") == "standin" else "real data"
+    about = f"{content['name']}, seed {content['seed']}; {data}."
+    makers: dict[str, Callable[[], Drawn]] = {
+        "random": partial(_random, trained),
+        **{f"conditional-{name_of(a)}": partial(_conditional, trained, a) for a in subsets(modalities)},
+        "swapping": partial(_swapping, trained),
+        "reconstructions": partial(_reconstructions, trained),
+        "interpolation": partial(_interpolation, trained),
+        "latents": partial(_latents, trained),
+        "scores": partial(_scores, metrics, modalities),
+    }
+    names = run_figures(modalities, trained.model.private_latent > 0)
+    _draw_all(folder / "figures", {name: makers[name] for name in names}, content["seed"], about)
+
+
+def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: str, source: str) -> None:
+    """Draw the figures that compare the runs of a dataset.
+
+    Args:
+        folder: where to.
+        runs: name -> the folders of its seeds, with history.csv and prd.csv.
+        embedding: the space in which prd.csv compares images.
+        source: of the dataset.
+
+    Raises:
+        MmjsdError: a missing or damaged file.
+    """
+    about = "Stand-in data." if source == "standin" else "Real data."
+    makers = [partial(_prd, runs, embedding), partial(_training, runs)]
+    _draw_all(folder, dict(zip(dataset_figures(embedding), makers, strict=True)), 0, about)
+
+
+def _draw_all(folder: Path, makers: Mapping[str, Callable[[], Drawn]], seed: int, about: str) -> None:
+    captions = {}
+    with matplotlib.rc_context(STYLE):
+        for name, make in makers.items():
+            torch.manual_seed(seed)  # each figure from a fresh seed: changing one leaves the others
+            figure, caption = make()
+            save(figure, folder / f"{name}.png")
+            captions[f"{name}.png"] = f"{caption} {about}"
+    atomic_write(folder / CAPTIONS, json.dumps(captions, indent=2) + "\n")
+    print(f"{folder}: {len(captions)} figures", flush=True)
+
+
+# --- What a model generates -------------------------------------------------------------------------------
+
+
+def _random(trained: Trained) -> Drawn:
+    model, columns = trained.model, 8
+    figure, axes = sheets(list(model.modalities), columns, columns, "Random samples")
+    for ax, (name, values) in zip(axes, model.generate(n=columns**2).items(), strict=True):
+        draw(ax, model.modalities[name], values, columns)
+    return Drawn(
+        figure,
+        "Samples from the prior. The same place in each panel has the same shared latent: a coherent model "
+        "shows the same class there.",
+    )
+
+
+def _conditional(trained: Trained, subset: tuple[str, ...]) -> Drawn:
+    model, test = trained.model, trained.test
+    chosen = _examples(trained, subset)
+    title = f"Given {' and '.join(subset)}"
+    figure, axes = sheets(list(model.modalities), len(subset) + SAMPLES + 0.3, COLUMNS, title)
+    repeated = chosen.repeat(SAMPLES)  # a row has all inputs once
+    c = test.posterior(subset, repeated).rsample()
+    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+        for row, given in enumerate(subset):
+            draw(ax, model.modalities[given], test.inputs(given, chosen), COLUMNS, top=row)
+        ax.axhline(len(subset) + 0.15, color="black", lw=0.8)
+        styles = torch.randn(SAMPLES, model.private_latent, device=c.device)
+        output = model.decode_mean(name, styles.repeat_interleave(len(chosen), 0), c)
+        draw(ax, modality, output, COLUMNS, top=len(subset) + 0.3)
+    styled = " Each row has one private latent, and so one style." if model.private_latent else ""
+    return Drawn(
+        figure,
+        f"Above the line {' and '.join(subset)} of test samples{_one_per_class(trained)}, below {SAMPLES} "
+        f"samples of each modality given these, with the shared latent drawn anew each time.{styled}",
+    )
+
+
+def _swapping(trained: Trained) -> Drawn:
+    model, test = trained.model, trained.test
+    modalities = tuple(model.modalities)
+    chosen = _examples(trained, modalities)
+    figure, axes = sheets(list(modalities), COLUMNS + 1.3, COLUMNS + 1.3, "Swapping style and content")
+    contents, styles = chosen, chosen.flip(0)
+    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+        ax.set_xlim(0, COLUMNS + 1.3)
+        draw(ax, modality, test.inputs(name, contents), COLUMNS, left=1.3)
+        draw(ax, modality, test.inputs(name, styles), 1, top=1.3)
+        c = test.posterior((name,), contents).mean.repeat(len(styles), 1)
+        s = test.private_of(name, styles).mean.repeat_interleave(len(contents), 0)
+        draw(ax, modality, model.decode_mean(name, s, c), len(contents), left=1.3, top=1.3)
+        ax.axhline(1.15, color="black", lw=0.8)
+        ax.axvline(1.15, color="black", lw=0.8)
+    return Drawn(
+        figure,
+        "Shared latent of the test sample above (content), private latent of the one on the left (style); "
+        "means of both posteriors. Columns should keep the class, rows the look.",
+    )
+
+
+def _reconstructions(trained: Trained) -> Drawn:
+    model, test = trained.model, trained.test
+    modalities = tuple(model.modalities)
+    samples = test.complete(modalities)[: 4 * COLUMNS]
+    figure, axes = sheets(list(modalities), 12 + 3 * 0.3, COLUMNS, "Reconstructions")
+    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+        for block, part in enumerate(samples.split(COLUMNS)):
+            top = block * 3.3
+            draw(ax, modality, test.inputs(name, part), COLUMNS, top=top)
+            s = test.private_of(name, part).mean
+            for row, subset in enumerate([(name,), modalities], 1):
+                c = test.posterior(subset, part).mean
+                draw(ax, modality, model.decode_mean(name, s, c), COLUMNS, top=top + row)
+    return Drawn(
+        figure,
+        "Blocks of three rows: test samples, their reconstruction from the modality itself, and from all "
+        "modalities (posterior means).",
+    )
+
+
+def _interpolation(trained: Trained) -> Drawn:
+    model, test = trained.model, trained.test
+    modalities = tuple(model.modalities)
+    ends = (
+        test.complete(modalities)[:16].view(2, -1) if len(test) >= 16 else test.complete(modalities)[:2, None]
+    )
+    figure, axes = sheets(list(modalities), ends.shape[1], COLUMNS, "Interpolation")
+    weights = torch.linspace(0, 1, COLUMNS, device=model.device)
+
+    def between(latents: Tensor) -> Tensor:
+        """(2 * rows, D) -> (rows * COLUMNS, D)."""
+        first, last = latents.unflatten(0, (2, -1))
+        return torch.lerp(first[:, None], last[:, None], weights[None, :, None]).flatten(0, 1)
+
+    c = between(test.posterior(modalities, ends.flatten()).mean)
+    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+        s = between(test.private_of(name, ends.flatten()).mean)
+        draw(ax, modality, model.decode_mean(name, s, c), COLUMNS)
+    return Drawn(
+        figure,
+        "Each row goes from one test sample to another, straight through the latents (posterior means given "
+        "all modalities), the same way in each panel.",
+    )
+
+
+def _latents(trained: Trained) -> Drawn:
+    from sklearn.manifold import TSNE
+
+    model, test = trained.model, trained.test
+    modalities = tuple(model.modalities)
+    samples = test.complete(modalities)[:400]
+    panels = [*((name,) for name in modalities), modalities]
+    means = torch.cat([test.posterior(subset, samples).mean for subset in panels]).cpu().numpy()
+    places = TSNE(
+        init="pca", perplexity=min(30, (len(means) - 1) / 3), random_state=trained.content["seed"]
+    ).fit_transform(means)
+    places = places.reshape(len(panels), len(samples), 2)
+    labels = test.labels[samples].cpu().numpy()
+    figure = Figure(figsize=(3.2 * len(panels), 3.6), layout="constrained")
+    colours = matplotlib.colormaps["tab10" if len(trained.content["classes"]) <= 10 else "turbo"]
+    points = None
+    for ax, subset, at in zip(figure.subplots(1, len(panels)), panels, places, strict=True):
+        points = ax.scatter(*at.T, c=labels, cmap=colours, s=9, linewidths=0)
+        ax.set(
+            xticks=[],
+            yticks=[],
+            title="all together" if subset == modalities else subset[0],
+            xlim=_limits(places[..., 0]),
+            ylim=_limits(places[..., 1]),
+        )
+        ax.spines[:].set_visible(True)
+    assert points is not None
+    figure.legend(
+        *(points.legend_elements(num=None)[0], trained.content["classes"]),
+        loc="outside lower center",
+        ncols=10,
+        handletextpad=0,
+        columnspacing=1,
+    )
+    figure.suptitle("Shared latent space")
+    return Drawn(
+        figure,
+        f"Posterior means of the shared latent of {len(samples)} test samples, inferred from each modality "
+        "alone and from all together, coloured by class; one t-SNE map of all of them. Where modalities "
+        "agree, a class lies at the same place in each panel.",
+    )
+
+
+def _scores(metrics: Mapping[str, Any], modalities: tuple[str, ...]) -> Drawn:
+    given = [name_of(subset) for subset in subsets(modalities)]
+    coherence = [[metrics[f"coherence/conditional/{a}/{j}"] for j in modalities] for a in given]
+    accuracy = [[metrics[f"representation/accuracy/{a}"]] for a in given]
+    figure = Figure(
+        figsize=(2.4 + 0.8 * (len(modalities) + 1.5), 1.3 + 0.34 * len(given)), layout="constrained"
+    )
+    left, right = figure.subplots(1, 2, width_ratios=[len(modalities), 1.5], sharey=True)
+    for ax, values, columns, title in (
+        (left, coherence, modalities, "Conditional coherence"),
+        (right, accuracy, [""], "Latent accuracy"),
+    ):
+        ax.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        ax.set_xticks(range(len(columns)), columns)
+        ax.set_yticks(range(len(given)), [a.replace("-", " + ") for a in given])
+        ax.set_title(title)
+        ax.tick_params(length=0)
+        for row, cells in enumerate(values):
+            for column, value in enumerate(cells):
+                ax.text(
+                    *(column, row, f"{value:.2f}"),
+                    ha="center",
+                    va="center",
+                    color="white" if value < 0.6 else "black",
+                )
+    left.set(xlabel="generated", ylabel="given")
+    return Drawn(
+        figure,
+        "Left: share of generated modalities (columns) that show the class of what they are given (rows). "
+        "Right: accuracy of a linear classifier of the shared latent.",
+    )
+
+
+# --- How runs compare -------------------------------------------------------------------------------------
+
+
+def _prd(runs: Mapping[str, Sequence[Path]], embedding: str) -> Drawn:
+    curves = {
+        name: [_read_curves(folder / "prd.csv") for folder in folders] for name, folders in runs.items()
+    }
+    panels = dict.fromkeys(key for seeds in curves.values() for found in seeds for key in found)
+    rows = list(dict.fromkeys(given for given, _ in panels))
+    modalities = list(dict.fromkeys(modality for _, modality in panels))
+    # the modalities below each other, what they are given from left to right
+    figure = Figure(
+        figsize=(1.55 * max(len(rows), 3) + 0.6, 1.75 * max(len(modalities), 1) + 0.9), layout="constrained"
+    )
+    grid = figure.subplots(
+        max(len(modalities), 1), max(len(rows), 1), squeeze=False, sharex=True, sharey=True
+    )
+    for line, modality in zip(grid, modalities, strict=False):
+        for ax, given in zip(line, rows, strict=True):
+            for colour, (name, seeds) in enumerate(curves.items()):
+                for seed, found in enumerate(seeds):
+                    ax.plot(
+                        *reversed(found.get((given, modality), ([], []))),
+                        color=f"C{colour}",
+                        lw=1,
+                        label=name if seed == 0 else None,
+                    )
+            ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 1], yticks=[0, 1])
+        line[0].set_ylabel(f"{modality}\nprecision")
+    for ax, given in zip(grid[0], rows, strict=False):
+        ax.set_title(given.replace("-", " +\n") if given != "random" else "random", size=9)
+    for ax in grid[-1]:
+        ax.set_xlabel("recall")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.suptitle(f"Precision and recall of images, embedding: {embedding}")
+    return Drawn(
+        figure,
+        f"Precision/recall distributions (Sajjadi et al. 2018) of generated against real test images in the "
+        f"embedding `{embedding}`: random and given other modalities (columns), each image modality (rows), "
+        "a line for each run and seed. Up: more realistic; right: more of the variety of the data.",
+    )
+
+
+def _read_curves(path: Path) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """(given, modality) -> precision and recall."""
+    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    try:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                precision, recall = found.setdefault((row["given"], row["modality"]), ([], []))
+                precision.append(float(row["precision"]))
+                recall.append(float(row["recall"]))
+    except FileNotFoundError:
+        raise MmjsdError(f"{path}: no such file; evaluate the run with `mmjsd evaluate`") from None
+    except (KeyError, ValueError, TypeError):
+        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`") from None
+    return found
+
+
+def _training(runs: Mapping[str, Sequence[Path]]) -> Drawn:
+    histories = {name: [read_history(f / "history.csv") for f in folders] for name, folders in runs.items()}
+    first = [rows[0] for seeds in histories.values() for rows in seeds]
+    terms = dict.fromkeys(key for row in first for key in row if key == "loss" or "/" in key)
+    across = 4
+    down = -(-len(terms) // across)
+    figure = Figure(figsize=(2.9 * across, 2.1 * down + 0.6), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for ax, term in zip(axes, terms, strict=False):
+        for colour, seeds in enumerate(histories.values()):
+            for rows in seeds:
+                epochs, values = [row["epoch"] for row in rows], [row.get(term, math.nan) for row in rows]
+                ax.plot(epochs, values, color=f"C{colour}", lw=1.2, marker="." if len(rows) < 20 else "")
+        ax.set_title(term)
+        ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
+    for ax in axes[len(terms) :]:
+        ax.remove()
+    for ax in figure.axes[-across:]:
+        ax.set_xlabel("epoch")
+    lines = [matplotlib.lines.Line2D([], [], color=f"C{i}", label=name) for i, name in enumerate(histories)]
+    figure.legend(handles=lines, loc="outside lower center", ncols=4)
+    figure.suptitle("Training")
+    return Drawn(
+        figure,
+        "Mean of each term of the loss over the epoch, in nats per sample and unweighted, a line for each "
+        "run and seed. The loss itself compares only between runs of the same objective and weights.",
+    )
+
+
+# --- On the command line ----------------------------------------------------------------------------------
+
+
+def generate_picture(folder: Path, given: dict[str, str], n: int, out: Path, seed: int = 0) -> None:
+    """Draw n samples of a trained model's modalities into a PNG, side by side.
+
+    Args:
+        folder: results/<dataset>/<run>/seed-<n>.
+        given: modality -> what it is: the words of a text, the file of an image. Empty: from the prior.
+        n: samples of each modality.
+        out: the PNG.
+        seed: of the sampling.
+
+    Raises:
+        MmjsdError: no such modality, a text that does not fit, a file that is not an image.
+    """
+    model, content = load_model(folder)
+    generator = torch.Generator().manual_seed(seed)
+    inputs = {}
+    for name, value in given.items():
+        if name not in model.modalities:
+            raise MmjsdError(
+                f"--given {name}: the model has no such modality; it has {', '.join(model.modalities)}"
+            )
+        inputs[name] = _parse(model.modalities[name], value)
+    samples = model.generate(inputs or None, n=n, generator=generator)
+    columns = math.ceil(math.sqrt(n))
+    title = f"{content['name']}, given " + (", ".join(f"{k} = {v}" for k, v in given.items()) or "nothing")
+    with matplotlib.rc_context(STYLE):
+        figure, axes = sheets(list(samples), math.ceil(n / columns), columns, title)
+        for ax, (name, values) in zip(axes, samples.items(), strict=True):
+            draw(ax, model.modalities[name], values, columns)
+        save(figure, out)
+
+
+def _parse(modality: Modality, value: str) -> Tensor:
+    """What a modality is given on the command line, as a batch of one."""
+    if modality.kind == "text":
+        if not 0 < len(value) <= modality.shape[0] or set(value) - set(text.ALPHABET):
+            raise MmjsdError(
+                f"--given {modality.name}: must be 1 to {modality.shape[0]} characters of the alphabet "
+                f"(got {value!r})"
+            )
+        return torch.tensor(text.encode([value], modality.shape[0]).astype(np.int64))
+    if modality.kind == "image":
+        channels, height, width = modality.shape
+        try:
+            with Image.open(value) as image:
+                pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
+        except FileNotFoundError:
+            raise MmjsdError(f"--given {modality.name}: {value}: no such image file") from None
+        except (OSError, UnidentifiedImageError):
+            raise MmjsdError(f"--given {modality.name}: {value}: cannot be read as an image") from None
+        array = np.asarray(pixels, np.float32).reshape(height, width, channels) / 255
+        return torch.tensor(array).permute(2, 0, 1)[None]
+    raise MmjsdError(f"--given {modality.name}: a {modality.kind} cannot be given on the command line")
+
+
+# --- Which samples are shown ------------------------------------------------------------------------------
+
+
+def _examples(trained: Trained, subset: tuple[str, ...]) -> Tensor:
+    """COLUMNS test samples, of different classes where there are as many."""
+    samples = trained.test.complete(subset)
+    labels = trained.test.labels[samples]
+    if labels.dim() > 1:
+        return samples[:COLUMNS]
+    _, first = np.unique(labels.cpu().numpy(), return_index=True)
+    others = np.setdiff1d(np.arange(len(samples)), first)
+    chosen = np.concatenate([first, others])[:COLUMNS]
+    return samples[torch.as_tensor(chosen, device=samples.device)]
+
+
+def _one_per_class(trained: Trained) -> str:
+    return ", one of each class" if trained.test.labels.dim() == 1 else ""
+
+
+def _limits(values: NDArray[np.floating]) -> tuple[float, float]:
+    low, high = np.min(values), np.max(values)
+    margin = 0.05 * (high - low)
+    return float(low - margin), float(high + margin)

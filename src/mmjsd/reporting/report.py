@@ -1,0 +1,141 @@
+"""The report: one HTML file with all tables and figures in it, to read and to pass on."""
+
+import base64
+import io
+import platform
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+from PIL import Image
+
+from mmjsd.errors import MmjsdError
+from mmjsd.records import atomic_write, read_json
+from mmjsd.reporting.catalogue import CAPTIONS
+from mmjsd.reporting.tables import sections
+
+__all__ = ["write_report"]
+
+_PACKAGES = ("mmjsd", "torch", "numpy", "scikit-learn", "h5py", "mlflow", "snakemake")
+
+
+def write_report(
+    rows: Sequence[Mapping[str, Any]],
+    datasets: Mapping[str, Mapping[str, Any]],
+    runs: Mapping[str, Mapping[str, Any]],
+    evaluation: Mapping[str, Any],
+    published: Path,
+    template: Path,
+    out: Path,
+) -> None:
+    """Write the report of all runs.
+
+    Args:
+        rows: as of :func:`mmjsd.reporting.tables.compare`, with `folder`, that of the run and seed.
+        datasets: key -> its parameters, and `figures`, the folder of the figures that compare its runs.
+        runs: key -> its parameters.
+        evaluation: the parameters of the evaluation.
+        published: values from papers.
+        template: of the page, for Jinja.
+        out: the HTML file.
+
+    Raises:
+        MmjsdError: a file is missing or damaged.
+    """
+    found = {section.dataset: section for section in sections(rows, published)}
+    shown = []
+    for key, section in found.items():
+        of_dataset = [row for row in rows if row["dataset"] == key]
+        about = datasets[key]
+        metrics = [read_json(Path(row["metrics"]), "evaluate") for row in of_dataset]
+        shown.append(
+            {
+                "name": key,
+                "section": section,
+                "standin": about["source"] == "standin",
+                "figures": list(_figures(Path(about["figures"]))),
+                "facts": [
+                    *_flat({k: v for k, v in about.items() if k != "figures"}),
+                    ("sha256 of the store", metrics[0]["meta/data_sha256"]),
+                ],
+                "runs": [
+                    _run(row, runs[row["run"]], evaluation, measured)
+                    for row, measured in zip(of_dataset, metrics, strict=True)
+                ],
+            }
+        )
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters["inline"] = _inline
+    page = environment.from_string(template.read_text("utf-8"))
+    versions = [("python", platform.python_version()), ("system", platform.platform())]
+    versions += [(package, version(package)) for package in _PACKAGES]
+    atomic_write(out, page.render(datasets=shown, version=version("mmjsd"), versions=versions))
+
+
+def _run(
+    row: Mapping[str, Any], run: Mapping[str, Any], evaluation: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    figures = list(_figures(Path(row["folder"]) / "figures"))
+    figures.sort(key=lambda figure: not _is_shown(figure["name"]))
+    seconds, judged = metrics["meta/train_seconds"], metrics["meta/evaluation_seconds"]
+    return {
+        "title": f"{row['run']}, seed {row['seed']}",
+        "anchor": f"{row['run']}-{row['seed']}",
+        "about": f"{run['objective']}, shared latent {run['shared_latent']}"
+        + (f", private latents {run['private_latent']}" if run["private_latent"] else "")
+        + f"; {run['epochs']} epochs in {seconds:.0f} s on {metrics['meta/device']}, "
+        f"{metrics['meta/train_samples_per_second']:.0f} samples/s; evaluated in {judged:.0f} s.",
+        "figures": figures,
+        "shown": sum(_is_shown(figure["name"]) for figure in figures),
+        "facts": [
+            *_flat(run),
+            *_flat(evaluation, "evaluation."),
+            *((k, v) for k, v in metrics.items() if k.startswith("meta/")),
+        ],
+    }
+
+
+def _is_shown(figure: str) -> bool:
+    """At once, that is; the others fold out."""
+    given = figure.removeprefix("conditional-")
+    return figure in ("random", "scores") or (given != figure and "-" not in given)
+
+
+def _figures(folder: Path) -> Iterator[dict[str, Any]]:
+    for name, caption in read_json(folder / CAPTIONS, "figures").items():
+        try:
+            with Image.open(folder / name) as image:
+                buffer = io.BytesIO()
+                # a fifth of the PNG's size, and looks the same
+                image.convert("RGB").save(buffer, "webp", quality=82)
+                width, height = image.size
+        except OSError:
+            raise MmjsdError(
+                f"{folder / name}: missing or damaged; draw it again with `mmjsd figures`"
+            ) from None
+        yield {
+            "name": Path(name).stem,
+            "caption": caption,
+            "width": width // 2,
+            "height": height // 2,
+            "narrow": width < 1.6 * height,
+            "data": "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(),
+        }
+
+
+def _inline(text: str) -> Markup:
+    """**bold** and `code` of a cell or sentence as HTML."""
+    marked = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", marked))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
