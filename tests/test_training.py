@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import pytest
 import torch
@@ -74,6 +75,16 @@ def test_resumes_exactly(store, tmp_path, monkeypatch, after):
     assert not (tmp_path / "broken/model.pt").exists()
     torch.manual_seed(99)  # what the interrupted process left behind must not matter
     train(store, tmp_path / "broken")
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="compilation needs a C++ compiler")
+def test_resumes_exactly_when_compiled(store, tmp_path, monkeypatch):
+    compiled = {"run_options": {"compile": "on"}}
+    train(store, tmp_path / "whole", **compiled)
+    interrupted(store, tmp_path / "broken", monkeypatch, 1, **compiled)
+    torch.manual_seed(99)
+    train(store, tmp_path / "broken", **compiled)
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
