@@ -1,13 +1,15 @@
 import csv
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 import mmjsd
-from conftest import make_run
+from conftest import make_run, make_split
 from mmjsd import checkpoint, training
-from mmjsd.data.batches import ResidentSplit
+from mmjsd.data import batches
+from mmjsd.data.batches import ResidentSplit, StreamedSplit
 from mmjsd.errors import MmjsdError
 
 
@@ -174,3 +176,38 @@ def test_an_epoch_uses_each_sample_once_at_most(store):
     assert len(order.unique()) == 96
     assert not torch.equal(order, data.shuffled(32))
     assert data.shuffled(1000).shape == (1, 120)
+
+
+def stream(split, batch_size=32, seed=5):
+    torch.manual_seed(seed)
+    return list(StreamedSplit(split, torch.device("cpu")).epoch(batch_size))
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_streamed_batches_are_those_of_the_resident_split(store, store_with_gaps, monkeypatch, gaps):
+    """Same seed, same order, same values: only where the data lie differs."""
+    monkeypatch.setattr(batches, "BLOCK", 2)  # more than one block
+    split = (store_with_gaps if gaps else store).splits["train"]
+    streamed = stream(split)
+    torch.manual_seed(5)
+    resident = list(ResidentSplit(split, torch.device("cpu")).epoch(32))
+    assert len(streamed) == len(resident) == 3
+    for one, other in zip(streamed, resident, strict=True):
+        assert (one.present is None) == (other.present is None) == (not gaps)
+        if one.present is not None:
+            assert torch.equal(one.present, other.present)
+        for name, values in one.values.items():
+            assert torch.equal(values, other.values[name])
+
+
+def test_a_small_budget_streams_to_the_same_model(store, tmp_path):
+    train(store, tmp_path / "resident")
+    train(store, tmp_path / "streamed", run_options={"resident_bytes": 0})
+    assert_same_weights(tmp_path / "resident", tmp_path / "streamed")
+
+
+def test_what_fits():
+    split = make_split(np.random.default_rng(0), 10)
+    size = sum(table.data.nbytes for table in split.modalities.values())
+    assert batches.fits(split, size)
+    assert not batches.fits(split, size - 1)

@@ -42,7 +42,7 @@ def _build(arguments: argparse.Namespace) -> None:
             source=dataset.source,
             source_folder=pipeline.source_folder(chosen, arguments.dataset),
             seed=dataset.seed,
-            **dataset.options.model_dump(),
+            **dataset.own_options,
         )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from mmjsd.errors import MmjsdError
 
-__all__ = ["autocast", "pick_device", "repays_compilation"]
+__all__ = ["autocast", "memory_budget", "pick_device", "repays_compilation"]
 
 _held: list[FileLock] = []
 
@@ -44,6 +45,13 @@ def _free_gpu(gpus: int) -> str:
     raise AssertionError("unreachable")
 
 
+def memory_budget(device: torch.device) -> int:
+    """Bytes of data to keep on the device: half of what is free now, for several runs may share it."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
 def autocast(precision: str, device: torch.device) -> Any:
     """Context of the networks' precision; `auto` is bfloat16 on processors that compute in it natively."""
     if precision == "auto":
@@ -62,8 +70,8 @@ def _processor_has_bfloat16() -> bool:
 def repays_compilation(wanted: str, samples: int, device: torch.device) -> bool:
     """Whether to compile a run of so many samples.
 
-    Measured on two cores: compiling takes 20-40 s and then saves 3-15 % of a step of about 0.4 ms a sample, so
-    that it is repaid after one to two million samples. Needs a C++ compiler.
+    Measured on two cores: compiling takes 20-40 s and then saves 3-15 % of a step of about 0.4 ms a sample,
+    so that it is repaid after one to two million samples. Needs a C++ compiler.
     """
     if wanted == "auto":
         has_compiler = device.type == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))

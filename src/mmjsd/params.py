@@ -19,6 +19,7 @@ from mmjsd.errors import MmjsdError
 
 __all__ = [
     "MODALITIES",
+    "OPTIONS",
     "Dataset",
     "Evaluation",
     "ParameterError",
@@ -30,7 +31,16 @@ __all__ = [
 ]
 
 #: The modalities of each kind of dataset, in the order of its store.
-MODALITIES: dict[str, tuple[str, ...]] = {"mnist_svhn_text": ("mnist", "svhn", "text")}
+MODALITIES: dict[str, tuple[str, ...]] = {
+    "mnist_svhn_text": ("mnist", "svhn", "text"),
+    "celeba": ("image", "text"),
+}
+
+#: The options that each kind of dataset has.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "mnist_svhn_text": ("max_per_class", "pairs_per_sample", "standin_train", "standin_test"),
+    "celeba": ("skip_unreadable", "standin_train", "standin_val", "standin_test"),
+}
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -56,12 +66,16 @@ class DatasetOptions(_Section):
     """How often each row is paired."""
     standin_train: Annotated[int, Field(ge=10)] = 10000
     """Training images of each stand-in source."""
+    standin_val: Annotated[int, Field(ge=10)] = 1000
+    """Validation images of the stand-in of CelebA."""
     standin_test: Annotated[int, Field(ge=10)] = 2000
     """Test images of each stand-in source."""
+    skip_unreadable: bool = False
+    """CelebA: leave out images that are missing or damaged rather than stop."""
 
 
 class Dataset(_Section):
-    kind: Literal["mnist_svhn_text"]
+    kind: Literal["mnist_svhn_text", "celeba"]
     """What the dataset consists of."""
     source: Annotated[str, Field(min_length=1)] = "standin"
     """`standin` (generated offline), `download` (the official files), or a folder that holds them."""
@@ -73,6 +87,16 @@ class Dataset(_Section):
     def modalities(self) -> tuple[str, ...]:
         return MODALITIES[self.kind]
 
+    @property
+    def has_attributes(self) -> bool:
+        """Whether the labels are binary attributes rather than a class."""
+        return self.kind == "celeba"
+
+    @property
+    def own_options(self) -> dict[str, Any]:
+        """The options that this kind of dataset has."""
+        return {name: getattr(self.options, name) for name in OPTIONS[self.kind]}
+
 
 class Training(_Section):
     """Model and training options shared by all runs; any run may override any of them."""
@@ -81,6 +105,8 @@ class Training(_Section):
     """Dimensions of the shared latent c."""
     private_latent: Annotated[int, Field(ge=0)] = 0
     """Dimensions of each modality's private latent s_j; 0: no modality-specific subspaces."""
+    network_width: Positive = 1.0
+    """Width of the networks (hidden units, channels) relative to those of the paper."""
     dynamic_prior: Literal["geometric", "arithmetic"] = "geometric"
     """Abstract mean of mmJSD: `geometric` (closed form) or `arithmetic` (mixture, Monte Carlo)."""
     beta: NotNegative = 2.5
@@ -109,6 +135,8 @@ class Training(_Section):
     """Autocast of the networks; `auto`: bfloat16 on processors that compute it natively, else float32."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile; `auto`: when the run is long enough to repay it."""
+    resident_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Most training data kept in the memory of the device; more is streamed. null: half of what is free."""
     threads: Count = 2
     """Processor threads of one run; the last bits of the numbers depend on it."""
 
@@ -171,6 +199,10 @@ def _cross_faults(params: Params) -> Iterator[str]:
             if not _NAME.fullmatch(name):
                 yield f"{section}.{name}: a key names a folder: letters, digits, '_', '-' and '.' only"
     for name, dataset in params.datasets.items():
+        if hasattr(dataset, "kind") and isinstance(dataset.options, DatasetOptions):
+            for option in sorted(dataset.options.model_fields_set.difference(OPTIONS[dataset.kind])):
+                known = ", ".join(OPTIONS[dataset.kind])
+                yield f"datasets.{name}.options.{option}: not an option of {dataset.kind}; known are {known}"
         source = getattr(dataset, "source", "standin")
         if source not in ("standin", "download") and not os.path.isdir(source):
             yield f"datasets.{name}.source: must be standin, download or an existing folder (got {source!r})"

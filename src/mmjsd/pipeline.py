@@ -6,6 +6,8 @@ made from those.
 """
 
 import difflib
+import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ __all__ = [
 ]
 
 #: The module whose `build` makes the store of each kind of dataset. Names, for importing them takes long.
-BUILDERS = {"mnist_svhn_text": "mmjsd.data.digits"}
+BUILDERS = {"mnist_svhn_text": "mmjsd.data.digits", "celeba": "mmjsd.data.faces"}
 
 #: Values from papers, shown beside ours.
 PUBLISHED = Path("docs/published.yaml")
@@ -74,15 +76,16 @@ def source_folder(params: Params, key: str) -> Path:
 def dataset(params: Params, key: str) -> Product:
     """The multimodal store of a dataset."""
     chosen = _entry(params.datasets, key, "dataset")
-    settings = chosen.model_dump()
+    settings = {**chosen.model_dump(), "options": chosen.own_options}
     inputs: tuple[Path, ...] = ()
     if chosen.source != "standin":
         settings["options"] = {k: v for k, v in settings["options"].items() if not k.startswith("standin_")}
     if chosen.source not in ("standin", "download"):
-        from mmjsd.data.digits import find_sources
-
-        inputs = tuple(sorted(find_sources(Path(chosen.source)).values()))
+        found = importlib.import_module(BUILDERS[chosen.kind]).find_sources(Path(chosen.source)).values()
+        inputs = tuple(sorted(path for path in found if path.is_file()))
         del settings["source"]  # which files they are is in the inputs
+        # hundreds of thousands of images are not read to see whether they are the same
+        settings["folders"] = [_extent(path) for path in found if path.is_dir()]
     store = _store(key)
     return Product(
         name=f"data build {key}",
@@ -154,7 +157,8 @@ def figures(params: Params, run: str, seed: int) -> Product:
     """The figures of one run and seed."""
     chosen = _entry(params.runs, run, "run")
     folder = _run_folder(params, run, seed)
-    names = run_figures(params.datasets[chosen.dataset].modalities, chosen.private_latent > 0)
+    dataset_of = params.datasets[chosen.dataset]
+    names = run_figures(dataset_of.modalities, chosen.private_latent > 0, dataset_of.has_attributes)
     return Product(
         name=f"figures {run} --seed {seed}",
         record=folder / "figures.record.json",
@@ -273,6 +277,12 @@ def publication(params: Params) -> Product:
 def gpus(device: str) -> int:
     """How many GPUs a step with this `device` parameter uses: one where there is any, unless told not to."""
     return int(device != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _extent(folder: Path) -> list[int]:
+    """Number of files in a folder, and their size together."""
+    sizes = [entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()]
+    return [len(sizes), sum(sizes)]
 
 
 def _rows(params: Params) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ import torch
 from tqdm import tqdm
 
 from mmjsd import checkpoint
-from mmjsd.data.batches import ResidentSplit
+from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store
-from mmjsd.devices import autocast, pick_device, repays_compilation
+from mmjsd.devices import autocast, memory_budget, pick_device, repays_compilation
 from mmjsd.errors import MmjsdError
 from mmjsd.models.vae import Modality, MultimodalVAE, modalities_of
 from mmjsd.objectives import OBJECTIVES, fusion_of
@@ -29,6 +29,7 @@ def build_model(modalities: list[Modality], run: Run) -> MultimodalVAE:
         modalities,
         shared_latent=run.shared_latent,
         private_latent=run.private_latent,
+        network_width=run.network_width,
         fusion=fusion_of(run),
         weights=[run.weights.get(m.name, 1.0) for m in modalities],
         likelihood_scale=run.likelihood_scale,
@@ -67,7 +68,9 @@ def train(
     device = pick_device(run.device)
     folder.mkdir(parents=True, exist_ok=True)
 
-    data = ResidentSplit(store.splits["train"], device)
+    budget = memory_budget(device) if run.resident_bytes is None else run.resident_bytes
+    here = fits(store.splits["train"], budget)
+    data = (ResidentSplit if here else StreamedSplit)(store.splits["train"], device)
     modalities = modalities_of(store.splits["train"])
     model = build_model(modalities, run).to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
@@ -89,9 +92,9 @@ def train(
         started = time.perf_counter()
         losses = torch.zeros(steps, device=device)
         sums: dict[str, torch.Tensor] = {}
-        for step, samples in enumerate(data.shuffled(run.batch_size)):
+        for step, batch in enumerate(data.epoch(run.batch_size)):
             with precision:
-                loss, terms = objective(model, data.batch(samples))
+                loss, terms = objective(model, batch)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()

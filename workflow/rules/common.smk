@@ -56,6 +56,17 @@ def needs(step):
     return inputs
 
 
+def pictures(product, folder, **marks):
+    """The outputs of a step that draws, as patterns, marked for `snakemake --report`."""
+    names = [path.name for path in product.outputs if path.suffix == ".png"]
+    return [picture(f"{folder}/{name}", name.removesuffix(".png"), **marks) for name in names]
+
+
+def picture(path, figure, subcategory, caption, seed):
+    labels = {"figure": figure, "seed": seed}
+    return report(path, category="{dataset}", subcategory=subcategory, caption=caption, labels=labels)
+
+
 def one_of(names):
     return "|".join(map(re.escape, names))
 

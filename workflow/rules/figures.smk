@@ -1,17 +1,6 @@
 """The figures of each run and seed, and those that compare the runs of a dataset."""
 
 
-def pictures(product, folder, **marks):
-    """The outputs of a step that draws, as patterns, marked for `snakemake --report`."""
-    names = [path.name for path in product.outputs if path.suffix == ".png"]
-    return [picture(f"{folder}/{name}", name.removesuffix(".png"), **marks) for name in names]
-
-
-def picture(path, figure, subcategory, caption, seed):
-    labels = {"figure": figure, "seed": seed}
-    return report(path, category="{dataset}", subcategory=subcategory, caption=caption, labels=labels)
-
-
 # which figures there are depends on the dataset, and on whether a run has subspaces
 for key, subspaces in sorted({(run.dataset, run.private_latent > 0) for run in PARAMS.runs.values()}):
     alike = [k for k, run in PARAMS.runs.items() if (run.dataset, run.private_latent > 0) == (key, subspaces)]

@@ -1,5 +1,11 @@
-"""Batches as tensors already on the device: no Python per sample, no copy from the host per batch."""
+"""Batches as tensors already on the device: no Python per sample.
 
+A split that fits into the memory of the device lies there as a whole; of one that does not, blocks of
+shuffled samples are brought there while the ones before are computed on.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -7,7 +13,10 @@ from torch import Tensor
 
 from mmjsd.data.store import Split
 
-__all__ = ["Batch", "ResidentSplit"]
+__all__ = ["Batch", "ResidentSplit", "StreamedSplit", "as_input", "fits"]
+
+BLOCK = 64
+"""Batches brought to the device at a time."""
 
 
 class Batch(NamedTuple):
@@ -66,6 +75,64 @@ class ResidentSplit:
 
         Every epoch leaves out others, so all are used alike; a split smaller than a batch is one batch.
         """
-        size = min(batch_size, len(self))
-        order = torch.randperm(len(self), device=self.device)
-        return order[: len(self) // size * size].reshape(-1, size)
+        return _shuffled(len(self), batch_size, self.device)
+
+    def epoch(self, batch_size: int) -> Iterator[Batch]:
+        """The batches of one epoch, in random order."""
+        return map(self.batch, self.shuffled(batch_size))
+
+
+class StreamedSplit:
+    """One split of a store that stays in its file.
+
+    The order of the samples is as random as that of a resident split. A thread reads the rows of a block of
+    batches into pinned memory, from where they go to the device while the block before is computed on.
+    """
+
+    def __init__(self, split: Split, device: torch.device):
+        self.tables = {name: table.data for name, table in split.modalities.items()}
+        self.pairs = torch.tensor(split.pairs, dtype=torch.int64)
+        self.device = device
+        self.complete = bool((self.pairs >= 0).all())
+
+    def __len__(self) -> int:
+        """Number of samples (pairs)."""
+        return len(self.pairs)
+
+    def epoch(self, batch_size: int) -> Iterator[Batch]:
+        """The batches of one epoch, in random order."""
+        blocks = _shuffled(len(self), batch_size, torch.device("cpu")).split(BLOCK)
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(self._read, blocks[0])
+            for number, block in enumerate(blocks):
+                rows, pairs = coming.result()
+                if number + 1 < len(blocks):
+                    coming = reader.submit(self._read, blocks[number + 1])
+                rows = {name: row.to(self.device, non_blocking=True) for name, row in rows.items()}
+                present = None if self.complete else (pairs.T >= 0).to(self.device)
+                for start in range(0, block.numel(), block.shape[1]):
+                    part = slice(start, start + block.shape[1])
+                    values = {name: as_input(row[part]) for name, row in rows.items()}
+                    yield Batch(values, None if present is None else present[:, part])
+
+    def _read(self, block: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Rows of the samples of a block, in pinned memory where there is a GPU, and their pairs."""
+        pairs = self.pairs[block.flatten()]
+        rows = {}
+        for (name, data), column in zip(self.tables.items(), pairs.T, strict=True):
+            # in the order of the file: each page of it is read once
+            wanted, place = column.clamp(min=0).unique(return_inverse=True)
+            row = torch.from_numpy(data[wanted.numpy()])[place]
+            rows[name] = row.pin_memory() if self.device.type == "cuda" else row
+        return rows, pairs
+
+
+def fits(split: Split, budget: int) -> bool:
+    """Whether all rows of a split together are no more than so many bytes."""
+    return sum(table.data.nbytes for table in split.modalities.values()) <= budget
+
+
+def _shuffled(count: int, batch_size: int, device: torch.device) -> Tensor:
+    size = min(batch_size, count)
+    order = torch.randperm(count, device=device)
+    return order[: count // size * size].reshape(-1, size)

@@ -42,6 +42,8 @@ __all__ = [
 FORMAT = "mmjsd-multimodal"
 VERSION = 1
 
+_ROWS = 4096  # written at a time
+
 #: Of each kind of modality: type and number of axes of its data.
 _FORMS = {"image": (np.uint8, 4), "text": (np.uint8, 2), "vector": (np.float32, 2)}
 
@@ -115,7 +117,9 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     # HDF5 reports a full disk as either
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        # HDF5's own text has many lines
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error).split("\n")[0]
         raise MmjsdError(
             f"{path}: cannot be written ({reason}); check folder, permissions and space"
         ) from None
@@ -159,7 +163,9 @@ def write_store(
 
 
 def _write_table(group: h5py.Group, table: Table) -> None:
-    data = group.create_dataset("data", data=table.data, track_times=False)
+    data = group.create_dataset("data", table.data.shape, table.data.dtype, track_times=False)
+    for start in range(0, len(table.data), _ROWS):  # what lies on disk is not read into memory as a whole
+        data[start : start + _ROWS] = table.data[start : start + _ROWS]
     data.attrs["kind"] = table.kind
     if table.alphabet is not None:
         data.attrs["alphabet"] = table.alphabet

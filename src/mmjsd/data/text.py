@@ -1,4 +1,4 @@
-"""Text as token ids: the alphabet, and the table of digit words."""
+"""Text as token ids: the alphabet, the table of digit words, and texts that name attributes."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mmjsd.errors import MmjsdError
 
-__all__ = ["ALPHABET", "WORDS", "decode", "encode", "word_table"]
+__all__ = ["ALPHABET", "WORDS", "attribute_texts", "decode", "encode", "spelled", "word_table"]
 
 #: The 70 symbols of the character-level texts; a token id is a position in it.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"\\/|_@#$%^&*~`+=<>()[]{} \n"
@@ -60,3 +60,33 @@ def word_table(length: int = 8) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         for offset in range(length - len(word))
     ]
     return encode([text for text, _ in rows], length), np.array([label for _, label in rows], np.int64)
+
+
+def attribute_texts(
+    labels: NDArray[np.uint8], classes: Sequence[str], rng: np.random.Generator, length: int = 256
+) -> NDArray[np.uint8]:
+    """Token ids (N, ``length``) of the texts that name the attributes ``labels`` (N, A), 1 = present.
+
+    Lower case, blanks for underscores, joined by ", "; attributes are dropped from the end until the text
+    fits. It starts at a random offset; ``*`` fills the rest.
+    """
+    words = [spelled(name) for name in classes]
+    ids = np.empty((len(labels), length), np.uint8)
+    for start in range(0, len(labels), 256):  # a few at a time, for strings take much more memory than ids
+        rows = slice(start, start + 256)
+        texts = [_fitting([words[index] for index in np.flatnonzero(row)], length) for row in labels[rows]]
+        offsets = rng.integers(0, [length - len(text) for text in texts], endpoint=True)
+        shifted = ["*" * offset + text for offset, text in zip(offsets, texts, strict=True)]
+        ids[rows] = encode(shifted, length, pad="*")
+    return ids
+
+
+def spelled(attribute: str) -> str:
+    """An attribute as texts name it."""
+    return attribute.lower().replace("_", " ")
+
+
+def _fitting(words: list[str], length: int) -> str:
+    while len(text := ", ".join(words)) > length:
+        words = words[:-1]
+    return text

@@ -6,6 +6,7 @@
 import csv
 import io
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from mmjsd.average_precision import mean_of
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Store
 from mmjsd.devices import pick_device
@@ -43,6 +45,15 @@ class Trained(NamedTuple):
     """Of a random sample of the training split."""
     test: UnimodalPosteriors
     """Of the test split, in random order."""
+
+    @property
+    def measure(self) -> str:
+        """By which classifiers are judged: `accuracy`, or `average_precision` of attributes."""
+        return "accuracy" if self.test.labels.dim() == 1 else "average_precision"
+
+
+#: Average precision of each attribute (A,), by what it is measured on.
+_Table = dict[str, torch.Tensor]
 
 
 def load_trained(folder: Path, store: Store, train_samples: int, *, other_data: bool = False) -> Trained:
@@ -106,15 +117,16 @@ def evaluate(
         trained = load_trained(folder, store, evaluation.train_samples, other_data=other_data)
     model, content, _, test = trained
     history = read_history(folder / "history.csv")
-    classifiers, accuracies = {}, {}
+    classifiers, scores = {}, {}
     for name in model.modalities:
-        classifiers[name], accuracies[name] = load_classifier(classifiers_folder / name, model.device)
+        classifiers[name], scores[name] = load_classifier(classifiers_folder / name, model.device)
     embed = _embedding(evaluation, classifiers, model)
     found: dict[str, float] = {}
     # each metric from a fresh seed: changing one leaves the numbers of the others
+    table: _Table = {}
     for name, metrics in {
-        "representation": lambda: _representation(trained),
-        "coherence": lambda: _coherence(trained, classifiers, evaluation),
+        "representation": lambda: _representation(trained, table),
+        "coherence": lambda: _coherence(trained, classifiers, evaluation, table),
         "quality": lambda: _quality(trained, embed, evaluation, folder / "prd.csv"),
         "likelihood": lambda: _likelihood(test, evaluation),
     }.items():
@@ -125,7 +137,8 @@ def evaluate(
     final = history[-1]
     result = {
         **found,
-        **{f"classifier/accuracy/{name}": value for name, value in accuracies.items()},
+        **(_attributes(trained, table) if table else {}),
+        **{f"classifier/{trained.measure}/{name}": value for name, value in scores.items()},
         **{f"train/{term}": final[term] for term in final if term == "loss" or "/" in term},
         "meta/data_source": str(store.params.get("source", "")),
         "meta/data_sha256": sha256_file(store.path),
@@ -142,35 +155,58 @@ def evaluate(
     atomic_write(folder / "metrics.json", json.dumps(result, indent=2) + "\n")
     print(
         f"{content['name']} seed {content['seed']}: conditional coherence "
-        f"{found['coherence/conditional/mean']:.3f}, random {found['coherence/random']:.3f}, latent accuracy "
-        f"{found['representation/accuracy/mean']:.3f} ("
+        f"{found['coherence/conditional/mean']:.3f}, random {found['coherence/random']:.3f}, latent "
+        f"{trained.measure.replace('_', ' ')} {found[f'representation/{trained.measure}/mean']:.3f} ("
         + ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
         + ")",
         flush=True,
     )
 
 
-def _representation(trained: Trained) -> dict[str, float]:
-    each = {
-        name_of(subset): representation.accuracy(trained.train, trained.test, subset)
-        for subset in subsets(tuple(trained.model.modalities))
-    }
-    return {f"representation/accuracy/{key}": value for key, value in {**each, "mean": mean(each)}.items()}
+def _representation(trained: Trained, table: _Table) -> dict[str, float]:
+    each = {}
+    for subset in subsets(tuple(trained.model.modalities)):
+        key = name_of(subset)
+        if trained.measure == "accuracy":
+            each[key] = representation.accuracy(trained.train, trained.test, subset)
+        else:
+            found = representation.attribute_precisions(trained.train, trained.test, subset)
+            table[f"representation/{key}"] = found
+            each[key] = mean_of(found)
+    return {f"representation/{trained.measure}/{k}": v for k, v in {**each, "mean": _mean(each)}.items()}
 
 
 def _coherence(
-    trained: Trained, classifiers: Mapping[str, Classifier], evaluation: Evaluation
+    trained: Trained, classifiers: Mapping[str, Classifier], evaluation: Evaluation, table: _Table
 ) -> dict[str, float]:
-    each = {
-        f"{name_of(subset)}/{target}": value
-        for subset in subsets(tuple(trained.model.modalities))
-        for target, value in coherence.conditional(
-            classifiers, trained.test, subset, evaluation.test_samples
-        ).items()
-    }
-    conditional = {f"coherence/conditional/{k}": v for k, v in {**each, "mean": mean(each)}.items()}
-    random = coherence.random(trained.model, classifiers, evaluation.random_samples)
+    model, test, count = trained.model, trained.test, evaluation.test_samples
+    each: dict[str, float] = {}
+    for subset in subsets(tuple(model.modalities)):
+        if trained.measure == "accuracy":
+            found = coherence.conditional(classifiers, test, subset, count)
+        else:
+            precisions = coherence.conditional_precisions(classifiers, test, subset, count)
+            table |= {f"coherence/{name_of(subset)}/{name}": p for name, p in precisions.items()}
+            found = {name: mean_of(p) for name, p in precisions.items()}
+        each |= {f"{name_of(subset)}/{target}": value for target, value in found.items()}
+    if trained.measure == "accuracy":
+        random = coherence.random(model, classifiers, evaluation.random_samples)
+    else:
+        table["coherence/random"] = coherence.random_precisions(model, classifiers, evaluation.random_samples)
+        random = mean_of(table["coherence/random"])
+    conditional = {f"coherence/conditional/{k}": v for k, v in {**each, "mean": _mean(each)}.items()}
     return {**conditional, "coherence/random": random}
+
+
+def _attributes(trained: Trained, table: _Table) -> dict[str, float]:
+    """`attributes/<attribute>/...`: how frequent each is in the test split, and its average precisions."""
+    columns = {"frequency": trained.test.labels.double().mean(0), **table}
+    return {
+        f"attributes/{attribute}/{column}": value
+        for column, values in columns.items()
+        for attribute, value in zip(trained.content["classes"], values.tolist(), strict=True)
+        if math.isfinite(value)  # no sample has it
+    }
 
 
 def _quality(trained: Trained, embed: Embedding, evaluation: Evaluation, curves: Path) -> dict[str, float]:
@@ -222,5 +258,5 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = time.perf_counter() - started
 
 
-def mean(values: Mapping[str, float]) -> float:
+def _mean(values: Mapping[str, float]) -> float:
     return sum(values.values()) / len(values)

@@ -1,12 +1,18 @@
-"""Representation: how well a linear classifier reads the class from the shared latent."""
+"""Representation: how well a linear classifier reads the class, or the attributes, from the shared latent."""
+
+import warnings
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
+from mmjsd.average_precision import average_precisions
 from mmjsd.evaluation.latents import UnimodalPosteriors
 
-__all__ = ["accuracy"]
+__all__ = ["accuracy", "attribute_precisions"]
 
 
 def accuracy(train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[str, ...]) -> float:
@@ -17,6 +23,25 @@ def accuracy(train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[
     regression = LogisticRegression(max_iter=2000)
     regression.fit(*_means_and_labels(train, subset))
     return float(regression.score(*_means_and_labels(test, subset)))
+
+
+def attribute_precisions(
+    train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[str, ...]
+) -> Tensor:
+    """Average precision on the test samples of a logistic regression for each attribute: -> (A,).
+
+    Where all or none of the training samples have an attribute nothing is learnt of it: all scores are equal.
+    """
+    means, labels = _means_and_labels(train, subset)
+    seen, present = _means_and_labels(test, subset)
+    scores = np.zeros(present.shape)
+    for attribute, column in enumerate(labels.T):
+        if 0 < column.sum() < len(column):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # of separable attributes
+                regression = LogisticRegression(max_iter=500).fit(means, column)
+            scores[:, attribute] = regression.decision_function(seen)
+    return average_precisions(torch.from_numpy(scores), torch.from_numpy(present).bool())
 
 
 def _means_and_labels(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmjsd import checkpoint
+from mmjsd.average_precision import average_precisions, mean_of
 from mmjsd.data.batches import as_input
 from mmjsd.data.store import Store, Table
 from mmjsd.devices import pick_device
@@ -20,7 +21,7 @@ __all__ = ["Classifier", "load_classifier", "train_classifier"]
 
 
 class Classifier(nn.Module):
-    """Logits of the classes from one modality; `features` are the penultimate ones.
+    """Logits of the classes, or of the attributes, from one modality; `features` are the penultimate ones.
 
     Images: three convolutions of stride 2 with batch normalisation. Text: reads token ids (B, L) or character
     probabilities (B, L, A), so that it can judge a generated text as a whole.
@@ -41,12 +42,15 @@ class Classifier(nn.Module):
                 *layers, nn.Flatten(), nn.Linear(128 * side[0] * side[1], 128), nn.ReLU()
             )
         elif modality.kind == "text":
+            wide = 3 if modality.size <= 8 else 7  # of a long text, whole words must fit
             self.body = nn.Sequential(
                 nn.LazyConv1d(64, 1),
                 nn.ReLU(),
-                nn.Conv1d(64, 128, 3, padding=1),
+                nn.Conv1d(64, 128, wide, padding=wide // 2, bias=False),
+                nn.BatchNorm1d(128),
                 nn.ReLU(),
-                nn.Conv1d(128, 128, 3, padding=1),
+                nn.Conv1d(128, 128, wide, padding=wide // 2, bias=False),
+                nn.BatchNorm1d(128),
                 nn.ReLU(),
                 nn.AdaptiveMaxPool1d(1),  # a word counts wherever it stands
                 nn.Flatten(),
@@ -61,14 +65,15 @@ class Classifier(nn.Module):
         return self.body(one_hot(x) if self.kind == "text" else x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, ...) -> logits (B, classes)."""
+        """(B, ...) -> logits (B, classes or attributes)."""
         return self.head(self.dropout(self.features(x)))
 
 
 def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, seed: int) -> None:
     """Train on the distinct rows of the modality; write `model.pt` and `metrics.json` into the folder.
 
-    metrics.json holds the accuracy on the rows of the test split.
+    metrics.json holds its score on the rows of the test split: the accuracy, or of attributes the mean
+    average precision.
     """
     torch.manual_seed(seed)
     device = pick_device("auto")
@@ -88,7 +93,11 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
     classifier.train()
     for epoch in range(epochs):
         for samples in torch.randperm(len(rows), device=device).split(batch_size):
-            loss = F.cross_entropy(classifier(_varied(as_input(rows[samples]), table.kind)), labels[samples])
+            logits = classifier(_varied(as_input(rows[samples]), table.kind))
+            if labels.dim() > 1:
+                loss = F.binary_cross_entropy_with_logits(logits, labels[samples].float())
+            else:
+                loss = F.cross_entropy(logits, labels[samples])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -96,21 +105,22 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
         if epoch % max(1, epochs // 10) == 0 or epoch == epochs - 1:
             print(f"classifier of {modality}: epoch {epoch + 1}/{epochs}, loss {loss.item():.4f}", flush=True)
 
-    accuracy = _accuracy(classifier.eval(), store.splits["test"].modalities[modality], device)
-    print(f"classifier of {modality}: test accuracy {accuracy:.4f}", flush=True)
-    atomic_write(folder / "metrics.json", json.dumps({"accuracy": accuracy}, indent=2) + "\n")
+    score = _score(classifier.eval(), store.splits["test"].modalities[modality], device)
+    measure = "accuracy" if labels.dim() == 1 else "average_precision"
+    print(f"classifier of {modality}: test {measure.replace('_', ' ')} {score:.4f}", flush=True)
+    atomic_write(folder / "metrics.json", json.dumps({measure: score}, indent=2) + "\n")
     content = {
         "kind": "classifier",
         "modality": tuple(spec),
         "classes": len(store.classes),
-        "accuracy": accuracy,
+        "score": score,
         "weights": {key: value.cpu() for key, value in classifier.state_dict().items()},
     }
     checkpoint.write(folder / "model.pt", content)
 
 
 def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, float]:
-    """A trained classifier in eval mode, and its test accuracy.
+    """A trained classifier in eval mode, and its test accuracy or average precision.
 
     Raises:
         MmjsdError: none there, or a damaged one.
@@ -124,7 +134,7 @@ def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, flo
         raise MmjsdError(
             f"{path}: written by another version; train it again with `mmjsd classify`"
         ) from None
-    return classifier.to(device).to(memory_format=torch.channels_last).eval(), content["accuracy"]
+    return classifier.to(device).to(memory_format=torch.channels_last).eval(), content["score"]
 
 
 def _resident(table: Table, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -149,10 +159,9 @@ def _varied(x: Tensor, kind: str) -> Tensor:
 
 
 @torch.no_grad()
-def _accuracy(classifier: Classifier, table: Table, device: torch.device) -> float:
+def _score(classifier: Classifier, table: Table, device: torch.device) -> float:
     rows, labels = _resident(table, device)
-    right = [
-        (classifier(as_input(r)).argmax(1) == t).sum()
-        for r, t in zip(rows.split(1024), labels.split(1024), strict=True)
-    ]
-    return int(sum(right)) / len(rows)
+    logits = torch.cat([classifier(as_input(part)) for part in rows.split(1024)])
+    if labels.dim() > 1:
+        return mean_of(average_precisions(logits, labels.bool()))
+    return float((logits.argmax(1) == labels).double().mean())

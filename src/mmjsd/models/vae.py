@@ -53,6 +53,7 @@ class MultimodalVAE(nn.Module):
     Args:
         modalities: in the order of the store.
         shared_latent, private_latent: dimensions of c and of each s_j (0: no subspaces).
+        network_width: relative to the paper's.
         fusion: how the posteriors of a subset are combined after training (its objective's own way).
         weights: pi of the modalities (M,), by which `geometric` and `mixture` weigh them.
         likelihood_scale: scale of the Laplace likelihood.
@@ -64,6 +65,7 @@ class MultimodalVAE(nn.Module):
         *,
         shared_latent: int,
         private_latent: int,
+        network_width: float,
         fusion: Fusion,
         weights: list[float],
         likelihood_scale: float,
@@ -78,7 +80,7 @@ class MultimodalVAE(nn.Module):
         self.encoders, self.heads, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for m in modalities:
             latent = shared_latent + private_latent
-            body, features, decoder = networks.build(m.kind, m.shape, latent)
+            body, features, decoder = networks.build(m.kind, m.shape, latent, network_width)
             self.encoders[m.name], self.decoders[m.name] = body, decoder
             self.heads[m.name] = nn.Linear(features, 2 * latent)
         self.to(memory_format=torch.channels_last)  # the layout convolutions are fastest in

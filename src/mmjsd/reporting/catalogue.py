@@ -10,11 +10,13 @@ CAPTIONS = "captions.json"
 """Beside the figures of a folder: file name -> caption."""
 
 
-def run_figures(modalities: Sequence[str], subspaces: bool) -> list[str]:
+def run_figures(modalities: Sequence[str], subspaces: bool, attributes: bool) -> list[str]:
     """Names of the figures of a run, without ending."""
     given = [f"conditional-{name_of(subset)}" for subset in subsets(modalities)]
     swapping = ["swapping"] if subspaces else []
-    return ["random", *given, "scores", *swapping, "reconstructions", "interpolation", "latents"]
+    of_attributes = ["attributes", "manipulation"] if attributes else []
+    others = ["reconstructions", "interpolation", "latents"]
+    return ["random", *given, "scores", *of_attributes, *swapping, *others]
 
 
 def dataset_figures(embedding: str) -> list[str]:

@@ -70,9 +70,13 @@ def draw_run(folder: Path, store: Store, *, other_data: bool = False) -> None:
         "reconstructions": partial(_reconstructions, trained),
         "interpolation": partial(_interpolation, trained),
         "latents": partial(_latents, trained),
-        "scores": partial(_scores, metrics, modalities),
+        "scores": partial(_scores, metrics, modalities, trained.measure),
+        "attributes": partial(_attributes, metrics),
+        "manipulation": partial(_manipulation, trained),
     }
-    names = run_figures(modalities, trained.model.private_latent > 0)
+    names = run_figures(
+        modalities, trained.model.private_latent > 0, attributes=trained.measure == "average_precision"
+    )
     _draw_all(folder / "figures", {name: makers[name] for name in names}, content["seed"], about)
 
 
@@ -221,9 +225,9 @@ def _latents(trained: Trained) -> Drawn:
         init="pca", perplexity=min(30, (len(means) - 1) / 3), random_state=trained.content["seed"]
     ).fit_transform(means)
     places = places.reshape(len(panels), len(samples), 2)
-    labels = test.labels[samples].cpu().numpy()
+    labels, names, coloured = _shown_labels(trained, samples)
     figure = Figure(figsize=(3.2 * len(panels), 3.6), layout="constrained")
-    colours = matplotlib.colormaps["tab10" if len(trained.content["classes"]) <= 10 else "turbo"]
+    colours = matplotlib.colormaps["tab10" if len(names) <= 10 else "turbo"]
     points = None
     for ax, subset, at in zip(figure.subplots(1, len(panels)), panels, places, strict=True):
         points = ax.scatter(*at.T, c=labels, cmap=colours, s=9, linewidths=0)
@@ -237,7 +241,7 @@ def _latents(trained: Trained) -> Drawn:
         ax.spines[:].set_visible(True)
     assert points is not None
     figure.legend(
-        *(points.legend_elements(num=None)[0], trained.content["classes"]),
+        *(points.legend_elements(num=None)[0], names),
         loc="outside lower center",
         ncols=10,
         handletextpad=0,
@@ -247,22 +251,22 @@ def _latents(trained: Trained) -> Drawn:
     return Drawn(
         figure,
         f"Posterior means of the shared latent of {len(samples)} test samples, inferred from each modality "
-        "alone and from all together, coloured by class; one t-SNE map of all of them. Where modalities "
-        "agree, a class lies at the same place in each panel.",
+        f"alone and from all together, coloured by {coloured}; one t-SNE map of all of them. Where "
+        "modalities agree, a class lies at the same place in each panel.",
     )
 
 
-def _scores(metrics: Mapping[str, Any], modalities: tuple[str, ...]) -> Drawn:
+def _scores(metrics: Mapping[str, Any], modalities: tuple[str, ...], measure: str) -> Drawn:
     given = [name_of(subset) for subset in subsets(modalities)]
     coherence = [[metrics[f"coherence/conditional/{a}/{j}"] for j in modalities] for a in given]
-    accuracy = [[metrics[f"representation/accuracy/{a}"]] for a in given]
+    latent = [[metrics[f"representation/{measure}/{a}"]] for a in given]
     figure = Figure(
         figsize=(2.4 + 0.8 * (len(modalities) + 1.5), 1.3 + 0.34 * len(given)), layout="constrained"
     )
     left, right = figure.subplots(1, 2, width_ratios=[len(modalities), 1.5], sharey=True)
     for ax, values, columns, title in (
-        (left, coherence, modalities, "Conditional coherence"),
-        (right, accuracy, [""], "Latent accuracy"),
+        (left, coherence, modalities, "Coherence"),
+        (right, latent, [""], "Representation"),
     ):
         ax.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         ax.set_xticks(range(len(columns)), columns)
@@ -271,17 +275,84 @@ def _scores(metrics: Mapping[str, Any], modalities: tuple[str, ...]) -> Drawn:
         ax.tick_params(length=0)
         for row, cells in enumerate(values):
             for column, value in enumerate(cells):
-                ax.text(
-                    *(column, row, f"{value:.2f}"),
-                    ha="center",
-                    va="center",
-                    color="white" if value < 0.6 else "black",
-                )
+                colour = "white" if value < 0.6 else "black"
+                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
     left.set(xlabel="generated", ylabel="given")
+    right.set(xlabel=measure.replace("_", " "))
+    seen = "show the class of" if measure == "accuracy" else "show the attributes of (mean average precision)"
     return Drawn(
         figure,
-        "Left: share of generated modalities (columns) that show the class of what they are given (rows). "
-        "Right: accuracy of a linear classifier of the shared latent.",
+        f"Left: how well generated modalities (columns) {seen} what they are given (rows). Right: "
+        f"{measure.replace('_', ' ')} of a linear classifier of the shared latent.",
+    )
+
+
+def _attributes(metrics: Mapping[str, Any]) -> Drawn:
+    names: dict[str, None] = {}
+    values: dict[str, dict[str, float]] = {}
+    for key, value in metrics.items():
+        if key.startswith("attributes/"):
+            _, name, column = key.split("/", 2)
+            names[name] = None
+            values.setdefault(column, {})[name] = value
+    # an attribute that no test sample has is left out
+    columns = {k: np.array([found.get(name, math.nan) for name in names]) for k, found in values.items()}
+    order = np.argsort(columns["frequency"])[::-1]
+    places = np.arange(len(names))
+    panels = {"Representation": "representation/", "Conditional coherence": "coherence/", "Random": ""}
+    panels["Random"] = "coherence/random"
+    figure = Figure(figsize=(11, 0.19 * len(names) + 1.6), layout="constrained")
+    for ax, (title, start) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
+        ax.barh(places, columns["frequency"][order], color="0.88", label="frequency")
+        shown = [key for key in columns if key.startswith(start) and (key == start or "random" not in key)]
+        for colour, key in enumerate(shown):
+            name = key.removeprefix(start).replace("-", " + ").replace("/", " → ") or "image ↔ text"
+            ax.plot(columns[key][order], places, "o", ms=3.5, color=f"C{colour}", label=name)
+        ax.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), title=title, xlabel="average precision")
+        ax.invert_yaxis()
+        ax.grid(axis="y", lw=0.3)
+        ax.set_yticks(places, [list(names)[place].replace("_", " ") for place in order], size=7)
+        ax.legend(loc="lower right", fontsize=7, frameon=True)
+    return Drawn(
+        figure,
+        "Average precision of each attribute, from the most to the least frequent; the bars are its "
+        "frequency in the test data, which is what guessing reaches. Left: a linear classifier of the shared "
+        "latent given each subset. Middle: what the classifiers see in each modality generated given each "
+        "subset. Right: what they see in one modality of random samples against another.",
+    )
+
+
+def _manipulation(trained: Trained) -> Drawn:
+    model, test, classes = trained.model, trained.test, trained.content["classes"]
+    modalities = tuple(model.modalities)
+    texts = [name for name, m in model.modalities.items() if m.kind == "text"]
+    image = next(name for name, m in model.modalities.items() if m.kind == "image")
+    chosen = test.complete(modalities)[:8]
+    labels = test.labels[chosen].cpu().numpy()
+    # the attributes that are neither rare nor general can be both added and removed
+    frequency = test.labels.double().mean(0).cpu().numpy()
+    changed = np.sort(np.argsort(np.abs(frequency - 0.25))[:12])
+    edited = np.repeat(labels[:, None], len(changed) + 1, 1)  # (faces, 1 + changed, A)
+    edited[:, np.arange(len(changed)) + 1, changed] ^= 1
+    words = text.attribute_texts(edited.reshape(-1, len(classes)), classes, np.random.default_rng(0))
+    repeated = chosen.repeat_interleave(len(changed) + 1)
+    values = {name: test.inputs(name, repeated) for name in modalities}
+    values |= {name: torch.tensor(words.astype(np.int64), device=model.device) for name in texts}
+    posterior = model.posterior(model.encode(values).shared, modalities).mean
+    style = test.private_of(image, repeated).mean
+    columns = len(changed) + 2
+    figure, (ax,) = sheets([""], len(chosen) + 1.6, columns, "One word of the text changed")
+    draw(ax, model.modalities[image], test.inputs(image, chosen), 1, top=1.6)
+    output = model.decode_mean(image, style, posterior)
+    draw(ax, model.modalities[image], output, columns - 1, left=1, top=1.6)
+    heads = ["given", "same text", *(f"± {classes[a].replace('_', ' ')}" for a in changed)]
+    for column, head in enumerate(heads):
+        ax.text(column + 0.5, 1.5, head, rotation=60, size=7, ha="left", va="bottom")
+    return Drawn(
+        figure,
+        "Faces given an image (left column) and its text, in which one attribute is added where it is "
+        "missing and removed where it is present. Shared latent: posterior mean given both; private latent: "
+        "the image's.",
     )
 
 
@@ -444,6 +515,16 @@ def _examples(trained: Trained, subset: tuple[str, ...]) -> Tensor:
     others = np.setdiff1d(np.arange(len(samples)), first)
     chosen = np.concatenate([first, others])[:COLUMNS]
     return samples[torch.as_tensor(chosen, device=samples.device)]
+
+
+def _shown_labels(trained: Trained, samples: Tensor) -> tuple[NDArray[np.integer], list[str], str]:
+    """A label of each sample (B,), what the labels that occur are called, and what they are."""
+    labels, classes = trained.test.labels[samples].cpu().numpy(), trained.content["classes"]
+    if labels.ndim == 1:
+        return labels, [classes[label] for label in np.unique(labels)], "class"
+    even = int(np.abs(labels.mean(0) - 0.5).argmin())  # the attribute that divides the samples most evenly
+    names = [f"{'' if value else 'not '}{classes[even]}" for value in np.unique(labels[:, even])]
+    return labels[:, even], names, f"the attribute {classes[even]}"
 
 
 def _one_per_class(trained: Trained) -> str:

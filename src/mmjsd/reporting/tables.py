@@ -16,7 +16,7 @@ from mmjsd.records import atomic_write, read_json
 __all__ = ["Section", "Table", "compare", "sections"]
 
 #: Parts of a metrics file that say how it came about, or don't compare across objectives.
-_NOT_COMPARED = ("meta/", "train/", "classifier/", "likelihood_error/")
+_NOT_COMPARED = ("meta/", "train/", "classifier/", "likelihood_error/", "attributes/")
 
 _SOURCES = {
     "standin": "**generated stand-in data**. No number here is a result on the real data.",
@@ -30,11 +30,13 @@ _GROUPS = {
         "Shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often modality j, "
         "generated from the modalities A, shows the class that A has, as the classifier of j sees it. A "
         "coherence means little where that classifier is weak, and random coherence also counts samples that "
-        "are no class at all as long as the classifiers agree.",
+        "are no class at all as long as the classifiers agree. Of attributes it is the mean average "
+        "precision of what the classifiers see in the generated modality; metrics.json has each.",
     ),
     "representation/": (
         "Representation",
-        "Accuracy of a linear classifier of the shared latent given the modalities A; more is better.",
+        "A linear classifier of the shared latent given the modalities A: its accuracy, or of attributes its "
+        "mean average precision; more is better.",
     ),
     "quality/": (
         "Quality",
@@ -55,6 +57,7 @@ _HEADLINE = {
     "conditional coherence, mean": "coherence/conditional/mean",
     "random coherence": "coherence/random",
     "latent accuracy, mean": "representation/accuracy/mean",
+    "latent average precision, mean": "representation/average_precision/mean",
     "random images, PRD mean": "quality/prd_mean/mean",
     "log-likelihood, joint": "likelihood/joint",
 }
@@ -245,10 +248,16 @@ def _notes(known: list[dict], standin: bool) -> list[str]:
 
 
 def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
-    prefix = "classifier/accuracy/"
     metrics = next(iter(measured.values()))[0]  # all runs of a dataset have the same judges
-    found = [f"{key.removeprefix(prefix)} {metrics[key]:.3f}" for key in metrics if key.startswith(prefix)]
-    return f"Accuracy of the judges on the test split: {', '.join(found)}."
+    found: dict[str, list[str]] = {}
+    for key, value in metrics.items():
+        if key.startswith("classifier/"):
+            _, measure, modality = key.split("/")
+            found.setdefault(measure.replace("_", " "), []).append(f"{modality} {value:.3f}")
+    return " ".join(
+        f"{measure.capitalize()} of the judges on the test split: {', '.join(values)}."
+        for measure, values in found.items()
+    )
 
 
 def _values(measured: Mapping[str, list[_Metrics]], key: str) -> dict[str, list[float]]:

@@ -10,26 +10,28 @@ from typing import Protocol
 from torch import nn
 
 from mmjsd.errors import MmjsdError
-from mmjsd.models.networks import mnist, svhn, text
+from mmjsd.models.networks import celeba_image, celeba_text, mnist, svhn, text
 
 __all__ = ["build"]
 
 
 class _Architecture(Protocol):
-    def encoder(self) -> tuple[nn.Module, int]: ...
+    def encoder(self, width: float) -> tuple[nn.Module, int]: ...
 
-    def decoder(self, latent: int) -> nn.Module: ...
+    def decoder(self, latent: int, width: float) -> nn.Module: ...
 
 
 _NETWORKS: dict[tuple[str, tuple[int, ...]], _Architecture] = {
     ("image", (1, 28, 28)): mnist,
     ("image", (3, 32, 32)): svhn,
     ("text", (8,)): text,
+    ("image", (3, 64, 64)): celeba_image,
+    ("text", (256,)): celeba_text,
 }
 
 
-def build(kind: str, shape: tuple[int, ...], latent: int) -> tuple[nn.Module, int, nn.Module]:
-    """Encoder body, its number of features, and decoder of `latent` dimensions.
+def build(kind: str, shape: tuple[int, ...], latent: int, width: float) -> tuple[nn.Module, int, nn.Module]:
+    """Encoder body, its number of features, and decoder of `latent` dimensions, of a relative width.
 
     Raises:
         MmjsdError: there are no networks for this kind and shape.
@@ -37,5 +39,5 @@ def build(kind: str, shape: tuple[int, ...], latent: int) -> tuple[nn.Module, in
     architecture = _NETWORKS.get((kind, shape))
     if architecture is None:
         raise MmjsdError(f"models/networks: no networks for {kind} of shape {shape}; add them in __init__.py")
-    body, features = architecture.encoder()
-    return body, features, architecture.decoder(latent)
+    body, features = architecture.encoder(width)
+    return body, features, architecture.decoder(latent, width)

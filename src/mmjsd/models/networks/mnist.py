@@ -2,20 +2,22 @@
 
 from torch import nn
 
+from mmjsd.models.networks.width import scaled
+
 __all__ = ["decoder", "encoder"]
 
-FEATURES = 400
+
+def encoder(width: float) -> tuple[nn.Module, int]:
+    (hidden,) = scaled(width, 400)
+    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, hidden), nn.ReLU()), hidden
 
 
-def encoder() -> tuple[nn.Module, int]:
-    return nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, FEATURES), nn.ReLU()), FEATURES
-
-
-def decoder(latent: int) -> nn.Module:
+def decoder(latent: int, width: float) -> nn.Module:
+    (hidden,) = scaled(width, 400)
     return nn.Sequential(
-        nn.Linear(latent, FEATURES),
+        nn.Linear(latent, hidden),
         nn.ReLU(),
-        nn.Linear(FEATURES, 28 * 28),
+        nn.Linear(hidden, 28 * 28),
         nn.Sigmoid(),
         nn.Unflatten(1, (1, 28, 28)),
     )

@@ -2,36 +2,38 @@
 
 from torch import nn
 
+from mmjsd.models.networks.width import scaled
+
 __all__ = ["decoder", "encoder"]
 
-FEATURES = 128
 
-
-def encoder() -> tuple[nn.Module, int]:
+def encoder(width: float) -> tuple[nn.Module, int]:
+    first, second, third, features = scaled(width, 32, 64, 64, 128)
     body = nn.Sequential(
-        nn.Conv2d(3, 32, 4, stride=2, padding=1),
+        nn.Conv2d(3, first, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.Conv2d(32, 64, 4, stride=2, padding=1),
+        nn.Conv2d(first, second, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.Conv2d(64, 64, 4, stride=2, padding=1),
+        nn.Conv2d(second, third, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.Conv2d(64, FEATURES, 4),
+        nn.Conv2d(third, features, 4),
         nn.ReLU(),
         nn.Flatten(),
     )
-    return body, FEATURES
+    return body, features
 
 
-def decoder(latent: int) -> nn.Module:
+def decoder(latent: int, width: float) -> nn.Module:
+    first, second, third, features = scaled(width, 32, 64, 64, 128)
     return nn.Sequential(
-        nn.Linear(latent, FEATURES),
+        nn.Linear(latent, features),
         nn.ReLU(),
-        nn.Unflatten(1, (FEATURES, 1, 1)),
-        nn.ConvTranspose2d(FEATURES, 64, 4),
+        nn.Unflatten(1, (features, 1, 1)),
+        nn.ConvTranspose2d(features, third, 4),
         nn.ReLU(),
-        nn.ConvTranspose2d(64, 64, 4, stride=2, padding=1),
+        nn.ConvTranspose2d(third, second, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.ConvTranspose2d(32, 3, 4, stride=2, padding=1),
+        nn.ConvTranspose2d(first, 3, 4, stride=2, padding=1),
     )

@@ -4,10 +4,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmjsd.data.text import ALPHABET
+from mmjsd.models.networks.width import scaled
 
 __all__ = ["decoder", "encoder", "one_hot"]
-
-FEATURES = 128
 
 
 def one_hot(text: Tensor) -> Tensor:
@@ -17,14 +16,14 @@ def one_hot(text: Tensor) -> Tensor:
 
 
 class _Encoder(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv1d(len(ALPHABET), FEATURES, 1),
+            nn.Conv1d(len(ALPHABET), features, 1),
             nn.ReLU(),
-            nn.Conv1d(FEATURES, FEATURES, 4, stride=2, padding=1),
+            nn.Conv1d(features, features, 4, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv1d(FEATURES, FEATURES, 4),
+            nn.Conv1d(features, features, 4),
             nn.ReLU(),
             nn.Flatten(),
         )
@@ -34,26 +33,27 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    def __init__(self, latent: int) -> None:
+    def __init__(self, latent: int, features: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Linear(latent, FEATURES),
+            nn.Linear(latent, features),
             nn.ReLU(),
-            nn.Unflatten(1, (FEATURES, 1)),
-            nn.ConvTranspose1d(FEATURES, FEATURES, 4),
+            nn.Unflatten(1, (features, 1)),
+            nn.ConvTranspose1d(features, features, 4),
             nn.ReLU(),
-            nn.ConvTranspose1d(FEATURES, FEATURES, 4, stride=2, padding=1),
+            nn.ConvTranspose1d(features, features, 4, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv1d(FEATURES, len(ALPHABET), 1),
+            nn.Conv1d(features, len(ALPHABET), 1),
         )
 
     def forward(self, latent: Tensor) -> Tensor:
         return self.body(latent).transpose(1, 2)
 
 
-def encoder() -> tuple[nn.Module, int]:
-    return _Encoder(), FEATURES
+def encoder(width: float) -> tuple[nn.Module, int]:
+    (features,) = scaled(width, 128)
+    return _Encoder(features), features
 
 
-def decoder(latent: int) -> nn.Module:
-    return _Decoder(latent)
+def decoder(latent: int, width: float) -> nn.Module:
+    return _Decoder(latent, *scaled(width, 128))

@@ -1,0 +1,657 @@
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmjsd.data import faces
+from mmjsd.data.faces import (
+    build,
+    digest_images,
+    fetch_sources,
+    find_sources,
+    read_attributes,
+    read_partition,
+)
+from mmjsd.data.standin_faces import ATTRIBUTES, write_faces
+from mmjsd.data.store import Store, read_store
+from mmjsd.data.text import attribute_texts, decode
+from mmjsd.errors import MmjsdError
+from mmjsd.records import sha256_file
+
+STANDIN = {"standin_train": 12, "standin_val": 4, "standin_test": 5}
+LISTS = ("list_attr_celeba.txt", "list_eval_partition.txt")
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of 21 faces."""
+    folder = tmp_path_factory.mktemp("official")
+    write_faces(folder, train=12, val=4, test=5, seed=0)
+    return folder
+
+
+@pytest.fixture
+def sources(official: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(official, tmp_path / "sources"))
+
+
+def pack(folder: Path, prefix: str = "img_align_celeba/", compression: int = zipfile.ZIP_STORED) -> Path:
+    """The images of a folder in a zip file in their place."""
+    path = folder / "img_align_celeba.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for image in sorted((folder / "img_align_celeba").iterdir()):
+            archive.write(image, prefix + image.name)
+    shutil.rmtree(folder / "img_align_celeba")
+    return path
+
+
+def to_csv(folder: Path) -> None:
+    """The lists in the variant with commas."""
+    names, classes, labels = read_attributes(folder / LISTS[0])
+    rows = [
+        ",".join([name, *map(str, 2 * row.astype(int) - 1)]) for name, row in zip(names, labels, strict=True)
+    ]
+    (folder / "list_attr_celeba.csv").write_text("\n".join([",".join(["image_id", *classes]), *rows]) + "\n")
+    rows = [f"{name},{part}" for name, part in read_partition(folder / LISTS[1]).items()]
+    (folder / "list_eval_partition.csv").write_text("\r\n".join(["image_id,partition", *rows]) + "\r\n")
+    for name in LISTS:
+        (folder / name).unlink()
+
+
+def built(path: Path, source: Path | str, **options: Any) -> Store:
+    build(
+        path, **({"source": str(source), "source_folder": path.parent / "src", "seed": 1} | STANDIN | options)
+    )
+    return read_store(path)
+
+
+def refused(source: Path, **options: Any) -> str:
+    """The line that a build from ``source`` ends with; nothing else may be left behind."""
+    store = source / "x.h5"
+    store.write_bytes(b"old")
+    before = sorted(source.rglob("*"))
+    with pytest.raises(MmjsdError) as caught:
+        built(store, source, **options)
+    assert store.read_bytes() == b"old"
+    assert sorted(source.rglob("*")) == before
+    message = str(caught.value)
+    assert message.startswith(f"{source}/")
+    assert "\n" not in message
+    assert ";" in message  # what to do comes last
+    return message
+
+
+def same_arrays(one: Store, other: Store) -> None:
+    assert one.classes == other.classes
+    for name, split in one.splits.items():
+        np.testing.assert_array_equal(split.pairs, other.splits[name].pairs)
+        np.testing.assert_array_equal(split.labels, other.splits[name].labels)
+        for modality, table in split.modalities.items():
+            np.testing.assert_array_equal(table.data, other.splits[name].modalities[modality].data)
+
+
+# --- lists ---
+
+
+def attributes_list(rows: list[str], header: str = " ".join(ATTRIBUTES), count: int | None = None) -> str:
+    return "\n".join([str(len(rows) if count is None else count), header, *rows]) + "\n"
+
+
+ROW = " -1" * 39 + "  1"
+
+
+def test_attributes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "list_attr_celeba.txt"
+    path.write_text(attributes_list([f"000002.jpg{ROW}", f"000001.jpg {' 1' * 40}", ""], count=2))
+    names, classes, labels = read_attributes(path)
+    assert names == ["000002.jpg", "000001.jpg"]
+    assert classes == list(ATTRIBUTES)
+    assert labels.dtype == np.uint8
+    assert labels.sum(1).tolist() == [1, 40]
+    assert labels[0, 39] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "line 1 does not start with the count of its rows"),
+        ("a.jpg 0\n", "line 1 does not start with the count of its rows"),
+        ("-1\n", "line 1 does not start with the count of its rows"),
+        ("1\n", "line 1 has 0 names of attributes, not 40"),
+        (attributes_list([], " ".join(ATTRIBUTES[:39])), "line 2 has 39 names of attributes, not 40"),
+        (attributes_list([], " ".join([*ATTRIBUTES, "Tall"])), "line 2 has 41 names of attributes, not 40"),
+        (attributes_list([], " ".join(["Young", *ATTRIBUTES[1:]])), "line 2 has the attribute 'Young' twice"),
+        (attributes_list([], " ".join(["Schön", *ATTRIBUTES[1:]])), "'Schön' twice or in unknown characters"),
+        (attributes_list([]), "has no rows"),
+        (attributes_list([f"1.jpg{ROW}"], count=2), "declares 2 rows and has 1"),
+        (attributes_list([f"1.jpg{ROW}"] * 2), "line 4 repeats 1.jpg"),
+        (attributes_list([f"1.jpg{ROW} 1"]), "line 3 has 41 values, not 40"),
+        (attributes_list([f"1.jpg{ROW[3:]}"]), "line 3 has 39 values, not 40"),
+        (attributes_list([f"1.jpg{' 0' * 40}"]), "line 3 has the value '0', neither -1 nor 1"),
+        (attributes_list([f"../1.jpg{ROW}"]), "line 3 has '../1.jpg' where the name of an image is expected"),
+        (attributes_list([f".1.jpg{ROW}"]), "line 3 has '.1.jpg'"),
+        (attributes_list([f"1.png{ROW}"]), "line 3 has '1.png'"),
+    ],
+)
+def test_faulty_lists_of_attributes(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "list_attr_celeba.txt"
+    path.write_text(content)
+    with pytest.raises(MmjsdError) as caught:
+        read_attributes(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no rows"),
+        ("1.jpg 0\n2.jpg 3\n", "line 2 is not the name of an image and 0, 1 or 2"),
+        ("1.jpg -1\n", "line 1 is not"),
+        ("1.jpg\n", "line 1 is not"),
+        ("1.jpg 0 1\n", "line 1 is not"),
+        ("1.jpg 0\n1.jpg 1\n", "line 2 repeats 1.jpg"),
+        ("/1.jpg 0\n", "line 1 has '/1.jpg'"),
+    ],
+)
+def test_faulty_partitions(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "list_eval_partition.txt"
+    path.write_text(content)
+    with pytest.raises(MmjsdError) as caught:
+        read_partition(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_lists_that_cannot_be_read(tmp_path: Path) -> None:
+    for name, read in zip(LISTS, (read_attributes, read_partition), strict=True):
+        with pytest.raises(MmjsdError, match="no such file"):
+            read(tmp_path / name)
+        (tmp_path / name).write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(MmjsdError, match="it is no text"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_lists_must_name_the_same_images(sources: Path, index: int) -> None:
+    lines = (sources / LISTS[index]).read_text().splitlines()
+    kept = lines[:-2]
+    if index == 0:
+        kept[0] = "19"
+    (sources / LISTS[index]).write_text("\n".join(kept) + "\n")
+    message = refused(sources)
+    assert message.startswith(f"{sources / LISTS[index]}: has no row for 000020.jpg and 1 others of ")
+    assert LISTS[1 - index] in message
+
+
+def test_every_split_needs_an_image(sources: Path) -> None:
+    text = (sources / LISTS[1]).read_text()
+    (sources / LISTS[1]).write_text(text.replace("jpg 1", "jpg 0"))
+    assert "list_eval_partition.txt: has no image of the split val (1)" in refused(sources)
+
+
+# --- texts ---
+
+
+def test_texts_name_the_present_attributes() -> None:
+    labels = np.zeros((200, 40), np.uint8)
+    labels[:, [0, 1, 39]] = 1
+    texts = decode(attribute_texts(labels, ATTRIBUTES, np.random.default_rng(0)))
+    assert {len(text) for text in texts} == {256}
+    assert {text.strip("*") for text in texts} == {"5 o clock shadow, arched eyebrows, young"}
+    offsets = [len(text) - len(text.lstrip("*")) for text in texts]
+    room = 256 - len("5 o clock shadow, arched eyebrows, young")
+    assert 0 <= min(offsets) < 20
+    assert room - 20 < max(offsets) <= room
+
+
+def test_attributes_are_dropped_from_the_end_until_the_text_fits() -> None:
+    labels = np.ones((1, 40), np.uint8)
+    text = decode(attribute_texts(labels, ATTRIBUTES, np.random.default_rng(0)))[0].strip("*")
+    words = [name.lower().replace("_", " ") for name in ATTRIBUTES]
+    kept = len(text.split(", "))
+    assert text == ", ".join(words[:kept])
+    assert len(", ".join(words[: kept + 1])) > 256
+
+
+def test_all_offsets_occur_and_a_full_text_fits() -> None:
+    classes = ["a" * 254, "b" * 256]
+    labels = np.array([[1, 0]] * 200 + [[0, 1], [0, 0]], np.uint8)
+    texts = decode(attribute_texts(labels, classes, np.random.default_rng(0)))
+    assert {text.index("a") for text in texts[:200]} == {0, 1, 2}
+    assert texts[200:] == ["b" * 256, "*" * 256]
+
+
+# --- images ---
+
+
+def jpeg(image: Image.Image, **options: Any) -> bytes:
+    content = BytesIO()
+    image.save(content, "JPEG", **{"quality": 100, "subsampling": 0} | options)
+    return content.getvalue()
+
+
+def test_the_centre_is_cropped_and_resized() -> None:
+    pixels = np.zeros((218, 178, 3), np.uint8)
+    pixels[35:183, 15:163] = (200, 100, 50)
+    face = faces._read_face(jpeg(Image.fromarray(pixels)))
+    assert (face.shape, face.dtype) == ((3, 64, 64), np.uint8)
+    assert np.abs(face - np.array([200, 100, 50])[:, None, None]).max() < 30
+    # nothing of the black around it, and nothing beyond the crop
+    assert face[0, 0].min() > 150
+    pixels[35:109, 15:89] = 0
+    face = faces._read_face(jpeg(Image.fromarray(pixels)))
+    assert face[:, :30, :30].max() < 20
+    assert face[0, 34:].min() > 150
+    assert face[0, :, 34:].min() > 150
+
+
+def test_crop_and_resize_are_those_of_pillow(official: Path) -> None:
+    path = official / "img_align_celeba" / "000001.jpg"
+    with Image.open(path) as image:
+        expected = image.crop((15, 35, 163, 183)).resize((64, 64), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(
+        faces._read_face(path.read_bytes()), np.asarray(expected).transpose(2, 0, 1)
+    )
+
+
+def test_grey_images_become_coloured_ones() -> None:
+    face = faces._read_face(jpeg(Image.new("L", (178, 218), 90)))
+    assert face.shape == (3, 64, 64)
+    assert np.abs(face.astype(int) - 90).max() < 3
+
+
+def damaged(kind: str, content: bytes) -> bytes:
+    match kind:
+        case "empty":
+            return b""
+        case "cut":
+            return content[: len(content) // 2]
+        case "cut by little":
+            return content[:-40]
+        case "text":
+            return b"<html>quota exceeded</html>" * 50
+        case "png":
+            other = BytesIO()
+            Image.new("RGB", (178, 218)).save(other, "PNG")
+            return other.getvalue()
+        case _:
+            return content[:2] + bytes(600) + content[602:]
+
+
+DAMAGES = ("empty", "cut", "cut by little", "text", "png", "zeros")
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_damaged_images_are_named(sources: Path, kind: str, packed: bool) -> None:
+    path = sources / "img_align_celeba" / "000014.jpg"
+    path.write_bytes(damaged(kind, path.read_bytes()))
+    where = f"{pack(sources)}: 000014.jpg" if packed else f"{path}:"
+    message = refused(sources)
+    assert message.startswith(f"{where} is no intact JPEG file; ")
+    assert "skip_unreadable" in message
+
+
+def test_the_first_of_several_faults_is_named(sources: Path) -> None:
+    for number in (20, 3, 11):
+        (sources / "img_align_celeba" / f"{number:06d}.jpg").write_bytes(b"")
+    assert "000003.jpg" in refused(sources)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_unreadable_images_can_be_skipped(
+    sources: Path, tmp_path: Path, packed: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = built(tmp_path / "whole.h5", sources)
+    images = sources / "img_align_celeba"
+    (images / "000002.jpg").write_bytes(b"no image")
+    (images / "000013.jpg").unlink()
+    (images / "000021.jpg").unlink()
+    if packed:
+        pack(sources)
+    capsys.readouterr()
+    store = built(tmp_path / "x.h5", sources, skip_unreadable=True)
+    assert (
+        "skipped 3 images: 000002.jpg is no intact JPEG file, 000013.jpg is missing, 000021.jpg is missing"
+        in capsys.readouterr().out
+    )
+    assert store.params["skip_unreadable"] is True
+    for name, rows in (("train", [0, *range(2, 12)]), ("val", [1, 2, 3]), ("test", [0, 1, 2, 3])):
+        split, all_of_it = store.splits[name], whole.splits[name]
+        assert split.pairs.tolist() == [[row, row] for row in range(len(rows))]
+        for modality, table in split.modalities.items():
+            np.testing.assert_array_equal(table.data, all_of_it.modalities[modality].data[rows])
+            np.testing.assert_array_equal(table.labels, all_of_it.labels[rows])
+
+
+def test_skipping_may_not_empty_a_split(sources: Path) -> None:
+    for number in range(13, 17):
+        (sources / "img_align_celeba" / f"{number:06d}.jpg").unlink()
+    assert "has no image of the split val" in refused(sources, skip_unreadable=True)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_images_of_another_size_are_refused(sources: Path, skip: bool) -> None:
+    path = sources / "img_align_celeba" / "000014.jpg"
+    path.write_bytes(jpeg(Image.new("RGB", (178, 217))))
+    assert refused(sources, skip_unreadable=skip).startswith(f"{path}: has 178x217 pixels, not 178x218; ")
+
+
+def test_missing_and_extra_images_are_named(sources: Path) -> None:
+    images = sources / "img_align_celeba"
+    shutil.copy(images / "000001.jpg", images / "000099.jpg")
+    message = refused(sources, skip_unreadable=True)
+    assert message.startswith(f"{sources / LISTS[0]}: has no row for 000099.jpg of {images}; ")
+    (images / "000099.jpg").unlink()
+    for number in (7, 9, 12):
+        (images / f"{number:06d}.jpg").unlink()
+    message = refused(sources)
+    assert message.startswith(f"{images}: has no 000007.jpg and 2 others, listed in {sources / LISTS[0]}; ")
+
+
+def test_an_unreadable_file_is_named(sources: Path) -> None:
+    path = sources / "img_align_celeba" / "000005.jpg"
+    path.unlink()
+    path.mkdir()
+    assert refused(sources).startswith(f"{path}: cannot be read (Is a directory); ")
+
+
+def test_a_file_too_large_for_a_face_is_not_read(sources: Path) -> None:
+    path = sources / "img_align_celeba" / "000005.jpg"
+    os.truncate(path, 1 << 34)
+    assert refused(sources).startswith(f"{path}: cannot be read (too large); ")
+
+
+# --- zip files ---
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9, 0.999])
+def test_a_cut_zip_file_is_refused(sources: Path, share: float) -> None:
+    path = pack(sources)
+    os.truncate(path, int(path.stat().st_size * share))
+    assert refused(sources).startswith(f"{path}: is no intact zip file; ")
+
+
+def test_a_damaged_entry_is_named(sources: Path) -> None:
+    path = pack(sources)
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo("img_align_celeba/000006.jpg")
+    content = bytearray(path.read_bytes())
+    content[entry.header_offset + 3000] ^= 255
+    path.write_bytes(content)
+    message = refused(sources)
+    assert message.startswith(f"{path}: 000006.jpg cannot be read (Bad CRC-32")
+    content[entry.header_offset] ^= 255
+    path.write_bytes(content)
+    assert "000006.jpg cannot be read (Bad magic number" in refused(sources)
+
+
+def test_entries_that_lead_elsewhere_are_ignored(sources: Path, tmp_path: Path) -> None:
+    path = pack(sources)
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in (
+            "../000001.jpg",
+            "/000001.jpg",
+            "a\\..\\000001.jpg",
+            "__MACOSX/._000001.jpg",
+            "x/readme",
+        ):
+            archive.writestr(name, b"not a face")
+    built(tmp_path / "store" / "x.h5", sources)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sources", "store"]
+
+
+def test_an_image_only_at_such_a_name_is_missing(sources: Path) -> None:
+    assert refused(pack(sources, "../").parent).startswith(
+        f"{sources}/img_align_celeba.zip: has no 000001.jpg and 20 others, listed in "
+    )
+
+
+def test_names_may_not_repeat(sources: Path) -> None:
+    path = pack(sources)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("000001.jpg", b"")
+    assert refused(sources).startswith(f"{path}: has 000001.jpg twice; ")
+
+
+# --- sources ---
+
+
+@pytest.mark.parametrize(
+    ("images", "attributes", "partition"), [("", "", ""), ("celeba",) * 3, ("Img", "Anno", "Eval")]
+)
+def test_sources_are_found_where_they_usually_lie(
+    official: Path, tmp_path: Path, images: str, attributes: str, partition: str
+) -> None:
+    shutil.copytree(official / "img_align_celeba", tmp_path / images / "img_align_celeba")
+    for name, sub in zip(LISTS, (attributes, partition), strict=True):
+        (tmp_path / sub).mkdir(exist_ok=True)
+        shutil.copy(official / name, tmp_path / sub)
+    assert find_sources(tmp_path) == {
+        "img_align_celeba/": tmp_path / images / "img_align_celeba",
+        LISTS[0]: tmp_path / attributes / LISTS[0],
+        LISTS[1]: tmp_path / partition / LISTS[1],
+    }
+
+
+def test_images_may_lie_in_a_folder_within_their_folder(sources: Path) -> None:
+    (sources / "img_align_celeba").rename(sources / "inner")
+    (sources / "img_align_celeba").mkdir()
+    (sources / "inner").rename(sources / "img_align_celeba" / "img_align_celeba")
+    assert find_sources(sources)["img_align_celeba/"] == sources / "img_align_celeba" / "img_align_celeba"
+
+
+def test_all_missing_sources_are_named(sources: Path) -> None:
+    (sources / LISTS[1]).unlink()
+    shutil.rmtree(sources / "img_align_celeba")
+    with pytest.raises(MmjsdError) as caught:
+        find_sources(sources)
+    assert str(caught.value).startswith(
+        f"{sources}: no img_align_celeba.zip or img_align_celeba/, "
+        "no list_eval_partition.txt or list_eval_partition.csv; put the official files there"
+    )
+
+
+def test_failed_download_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("quota\nexceeded")
+
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", SimpleNamespace(CelebA=fail))
+    with pytest.raises(MmjsdError) as caught:
+        fetch_sources("download", tmp_path, seed=0, **STANDIN)
+    assert str(caught.value) == (
+        f"{tmp_path}: CelebA cannot be downloaded (quota exceeded); put img_align_celeba.zip, "
+        "list_attr_celeba.txt, list_eval_partition.txt into a folder by hand "
+        "and name it as the dataset's `source:`"
+    )
+
+
+def test_download_puts_the_files_where_they_are_found(
+    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def celeba(root: Path, split: str, download: bool) -> None:
+        assert (split, download) == ("all", True)
+        shutil.copytree(official, root / "celeba")
+
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", SimpleNamespace(CelebA=celeba))
+    found = fetch_sources("download", tmp_path / "new", seed=0, **STANDIN)
+    assert found["img_align_celeba/"] == tmp_path / "new" / "celeba" / "img_align_celeba"
+
+
+# --- the store ---
+
+
+def test_store_is_as_designed(official: Path, tmp_path: Path) -> None:
+    store = built(tmp_path / "x.h5", official)
+    assert (store.kind, store.modalities, store.seed) == ("celeba", ("image", "text"), 1)
+    assert store.classes == list(ATTRIBUTES)
+    names, _, labels = read_attributes(official / LISTS[0])
+    start = 0
+    for split, count in (("train", 12), ("val", 4), ("test", 5)):
+        parts = store.splits[split]
+        rows = slice(start, start + count)
+        assert parts.modalities["image"].shape == (3, 64, 64)
+        assert parts.modalities["text"].shape == (256,)
+        assert parts.pairs.tolist() == [[row, row] for row in range(count)]
+        np.testing.assert_array_equal(parts.labels, labels[rows])
+        for name, face in zip(names[rows], parts.modalities["image"].data, strict=True):
+            content = (official / "img_align_celeba" / name).read_bytes()
+            np.testing.assert_array_equal(face, faces._read_face(content))
+        start += count
+    assert list(store.splits) == ["train", "val", "test"]
+
+
+def test_folder_zip_and_csv_give_the_same_data(official: Path, sources: Path, tmp_path: Path) -> None:
+    first = built(tmp_path / "a.h5", official)
+    pack(sources, compression=zipfile.ZIP_DEFLATED)
+    zipped = built(tmp_path / "b.h5", sources)
+    to_csv(sources)
+    both = built(tmp_path / "c.h5", sources)
+    same_arrays(first, zipped)
+    same_arrays(first, both)
+    assert first.params == zipped.params == both.params == {"source": "folder", "skip_unreadable": False}
+    assert zipped.sources == {
+        "img_align_celeba.zip": sha256_file(sources / "img_align_celeba.zip"),
+        **{name: sha256_file(official / name) for name in LISTS},
+    }
+    assert set(both.sources) == {"img_align_celeba.zip", "list_attr_celeba.csv", "list_eval_partition.csv"}
+
+
+def test_rows_do_not_depend_on_the_order_of_the_lists(official: Path, sources: Path, tmp_path: Path) -> None:
+    count, header, *rows = (sources / LISTS[0]).read_text().splitlines()
+    (sources / LISTS[0]).write_text("\n".join([count, header, *reversed(rows)]) + "\n")
+    same_arrays(built(tmp_path / "a.h5", official), built(tmp_path / "b.h5", sources))
+
+
+def test_splits_may_be_mixed(sources: Path, tmp_path: Path) -> None:
+    names = list(read_partition(sources / LISTS[1]))
+    (sources / LISTS[1]).write_text("".join(f"{name} {row % 3}\n" for row, name in enumerate(names)))
+    store = built(tmp_path / "x.h5", sources)
+    for part, split in enumerate(("train", "val", "test")):
+        for row, face in enumerate(store.splits[split].modalities["image"].data):
+            content = (sources / "img_align_celeba" / names[3 * row + part]).read_bytes()
+            np.testing.assert_array_equal(face, faces._read_face(content))
+
+
+def test_same_files_give_the_same_bytes(official: Path, sources: Path, tmp_path: Path) -> None:
+    built(tmp_path / "a.h5", official)
+    built(tmp_path / "b.h5", sources)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    built(tmp_path / "c.h5", sources, seed=2)
+    assert sha256_file(tmp_path / "c.h5") != sha256_file(tmp_path / "a.h5")
+
+
+def test_bytes_do_not_depend_on_the_number_of_processes(
+    official: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces, "_BLOCK", 3)
+    (sources / "img_align_celeba" / "000008.jpg").write_bytes(b"")
+    built(tmp_path / "a.h5", sources, skip_unreadable=True)
+    monkeypatch.setattr(faces, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(faces, "_cores", lambda: 2)
+    built(tmp_path / "b.h5", sources, skip_unreadable=True)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    assert "000008.jpg: is no intact JPEG file" in refused(sources)
+
+
+def test_standin_is_reproducible_and_recorded(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        built(tmp_path / name / "x.h5", "standin")
+    store = read_store(tmp_path / "a" / "x.h5")
+    assert (tmp_path / "a" / "x.h5").read_bytes() == (tmp_path / "b" / "x.h5").read_bytes()
+    assert store.params == {"source": "standin", "skip_unreadable": False, **STANDIN}
+    assert [len(split.pairs) for split in store.splits.values()] == [12, 4, 5]
+
+
+def test_the_digest_of_a_folder_is_that_of_sha256sum(official: Path, tmp_path: Path) -> None:
+    images = official / "img_align_celeba"
+    lines = "".join(f"{sha256_file(path)}  {path.name}\n" for path in sorted(images.iterdir()))
+    digest = hashlib.sha256(lines.encode()).hexdigest()
+    assert digest_images(images) == digest
+    assert built(tmp_path / "x.h5", official).sources["img_align_celeba/"] == digest
+    if shutil.which("sha256sum"):
+        printed = subprocess.run("sha256sum *.jpg | sha256sum", shell=True, cwd=images, capture_output=True)
+        assert printed.stdout.decode().startswith(digest)
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("at", ["write", "flush"])
+def test_a_full_disk_is_reported(sources: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    class Full(BytesIO):
+        def fileno(self) -> int:
+            raise OSError
+
+    setattr(Full, at, full_disk)
+    monkeypatch.setattr(faces.tempfile, "TemporaryFile", lambda dir: Full())
+    assert "x.h5: cannot be written (No space left on device); " in refused(sources)
+
+
+def test_an_unwritable_folder_is_named(official: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MmjsdError, match=r"file/x\.h5: cannot be written \("):
+        built(tmp_path / "file" / "x.h5", official)
+
+
+def test_few_images_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are read as they are decoded, however slowly that goes on."""
+    read: list[str] = []
+    content = jpeg(Image.new("RGB", (178, 218)))
+
+    def read_one(name: str) -> bytes:
+        read.append(name)
+        return content
+
+    monkeypatch.setattr(faces, "_BLOCK", 4)
+    names = [f"{number}.jpg" for number in range(400)]
+    for workers in (1, 2):
+        read.clear()
+        decoded = faces._decoded(faces._read_blocks(names, set(names), read_one), workers)
+        for block in range(1, 4):
+            assert next(decoded)[0].shape == (4, 3, 64, 64)
+            assert len(read) <= 4 * (block + 3 * workers)
+        decoded.close()
+
+
+def test_progress_is_a_line_where_there_is_no_terminal(
+    official: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built(tmp_path / "x.h5", official)
+    printed = capsys.readouterr()
+    assert "img_align_celeba: 21 images in 0 s" in printed.out
+    assert printed.err == ""
+
+
+def test_workers_follow_a_parent_that_is_killed() -> None:
+    """What is killed for memory, or by a workflow manager, leaves no processes behind."""
+    script = (
+        "from mmjsd.data import faces\n"
+        "blocks = ([b''] * 4 for _ in range(9))\n"
+        "if __name__ == '__main__':\n"
+        "    decoded = faces._decoded(((contents, {}) for contents in blocks), 2)\n"
+        "    next(decoded)\n"
+        "    print('started', flush=True)\n"
+        "    __import__('time').sleep(60)\n"
+    )
+    # the pipe ends when nobody holds it any more: neither the parent nor its workers
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.kill()
+        process.communicate(timeout=20)

@@ -1,0 +1,85 @@
+"""From stand-in faces to figures, with the commands a user types."""
+
+import json
+import math
+
+import pytest
+import yaml
+
+from mmjsd.cli import main
+
+PARAMS = {
+    "datasets": {
+        "faces": {
+            "kind": "celeba",
+            "options": {"standin_train": 120, "standin_val": 10, "standin_test": 60},
+        }
+    },
+    "evaluation": {
+        "train_samples": 100,
+        "random_samples": 60,
+        "quality_samples": 60,
+        "classifier_epochs": 1,
+        "likelihood_pairs": 4,
+        "importance_samples": 2,
+        "threads": 1,
+    },
+    "runs": {
+        "js": {
+            "dataset": "faces",
+            "objective": "mmjsd",
+            "private_latent": 2,
+            "shared_latent": 4,
+            "network_width": 0.05,
+            "batch_size": 30,
+            "epochs": 1,
+            "threads": 1,
+            "device": "cpu",
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working directory in which every step was made."""
+    folder = tmp_path_factory.mktemp("faces")
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    steps = ["data build faces", "classify faces image", "classify faces text", "train js", "evaluate js"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for step in [*steps, "figures js", "curves faces", "compare", "report"]:
+            assert main(step.split()) == 0, step
+    return folder
+
+
+def test_attributes_are_judged_by_average_precision(folder):
+    metrics = json.loads((folder / "results/faces/js/seed-1/metrics.json").read_bytes())
+    for subset in ("image", "text", "image-text", "mean"):
+        assert 0 < metrics[f"representation/average_precision/{subset}"] < 1
+    for key in ("coherence/conditional/text/image", "classifier/average_precision/image"):
+        assert 0 < metrics[key] < 1
+    assert "coherence/random" in metrics
+    assert "representation/accuracy/image" not in metrics
+    each = [
+        v for k, v in metrics.items() if k.startswith("attributes/") and k.endswith("/representation/text")
+    ]
+    assert 30 < len(each) <= 40
+    assert math.isclose(sum(each) / len(each), metrics["representation/average_precision/text"], rel_tol=1e-6)
+    assert 0 < metrics["attributes/Smiling/frequency"] < 1
+    assert {"quality/fid/text/image", "likelihood/image/joint"} <= metrics.keys()
+    assert not any(key.startswith("quality/") and key.endswith("/text") for key in metrics)
+
+
+def test_the_figures_of_attributes_are_drawn(folder):
+    captions = json.loads((folder / "results/faces/js/seed-1/figures/captions.json").read_bytes())
+    assert {"attributes.png", "manipulation.png", "swapping.png"} <= captions.keys()
+    assert "one attribute is added" in captions["manipulation.png"]
+
+
+def test_tables_leave_single_attributes_to_the_metrics_file(folder):
+    page = (folder / "results/comparison.md").read_text()
+    assert "latent average precision, mean" in page
+    assert "attributes/" not in page
+    assert "Average precision of the judges" in page
+    assert "manipulation" in (folder / "results/report.html").read_text()
