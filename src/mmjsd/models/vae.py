@@ -65,7 +65,7 @@ class MultimodalVAE(nn.Module):
         *,
         shared_latent: int,
         private_latent: int,
-        network_width: float,
+        network_width: float = 1.0,
         fusion: Fusion,
         weights: list[float],
         likelihood_scale: float,
