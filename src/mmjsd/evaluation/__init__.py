@@ -142,6 +142,7 @@ def evaluate(
         **{f"train/{term}": final[term] for term in final if term == "loss" or "/" in term},
         "meta/data_source": str(store.params.get("source", "")),
         "meta/data_sha256": sha256_file(store.path),
+        **{f"meta/source_sha256/{name}": digest for name, digest in store.sources.items()},
         "meta/objective": content["run"]["objective"],
         "meta/embedding": evaluation.embedding,
         "meta/epochs": content["run"]["epochs"],
