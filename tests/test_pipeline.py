@@ -92,11 +92,16 @@ def test_files_of_a_folder_are_inputs_wherever_they_lie(
     from mmjsd.data import digits
 
     (tmp_path / "files").mkdir()
-    found = {"b": tmp_path / "files/b", "a": tmp_path / "files/a"}
+    found = {"b": tmp_path / "files/b", "a": tmp_path / "files/a", "images/": tmp_path / "files/images"}
+    for name in "ab":
+        (tmp_path / "files" / name).touch()
+    (tmp_path / "files/images").mkdir()
+    (tmp_path / "files/images/1.jpg").write_bytes(b"a face")
     monkeypatch.setattr(digits, "find_sources", lambda folder: found)
     text = TEXT.replace("source: download", f"source: {tmp_path / 'files'}")
     product = pipeline.dataset(resolved(tmp_path / "params.yaml", text), "others")
     assert product.inputs == (tmp_path / "files/a", tmp_path / "files/b")
+    assert product.params["folders"] == [[1, 6]]  # images and bytes: they are not read
     assert str(tmp_path) not in str(product.params)
     assert "standin" not in str(product.params)
 

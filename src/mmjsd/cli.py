@@ -114,7 +114,7 @@ def _figures(arguments: argparse.Namespace) -> None:
 def _curves(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
     with _step(chosen, pipeline.curves(chosen, arguments.dataset)) as (product, _):
-        from mmjsd.reporting.figures import draw_dataset
+        from mmjsd.reporting.curves import draw_dataset
 
         given = product.params
         runs = {run: [Path(folder) for folder in folders] for run, folders in given["runs"].items()}
@@ -173,7 +173,7 @@ def _schema(_: argparse.Namespace) -> None:
 
 
 def _generate(arguments: argparse.Namespace) -> None:
-    from mmjsd.reporting.figures import generate_picture
+    from mmjsd.reporting.generate import generate_picture
 
     given = dict(arguments.given)
     generate_picture(arguments.folder, given, n=arguments.n, out=arguments.out, seed=arguments.seed)

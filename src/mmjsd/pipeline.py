@@ -189,7 +189,7 @@ def curves(params: Params, key: str) -> Product:
             for folder in found
             for file in ("history.csv", "prd.csv")
         ),
-        code=("mmjsd.reporting.figures",),
+        code=("mmjsd.reporting.curves",),
         benchmark=_BENCHMARKS / key / "figures.tsv",
     )
 

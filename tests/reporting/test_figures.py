@@ -14,7 +14,9 @@ from mmjsd.models.vae import Modality
 from mmjsd.params import Evaluation
 from mmjsd.reporting import canvas
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
-from mmjsd.reporting.figures import draw_dataset, draw_run, generate_picture
+from mmjsd.reporting.curves import draw_dataset
+from mmjsd.reporting.figures import draw_run
+from mmjsd.reporting.generate import generate_picture
 from mmjsd.training import train
 
 QUICK = Evaluation(train_samples=50, random_samples=50, likelihood_pairs=5, importance_samples=2, threads=1)
@@ -43,7 +45,7 @@ def opened(folder):
 def test_the_figures_of_a_run(store, run):
     draw_run(run, store)
     found = opened(run / "figures")
-    assert list(found) == run_figures(store.modalities, subspaces=True)
+    assert list(found) == run_figures(store.modalities, subspaces=True, attributes=False)
     for pixels, caption in found.values():
         assert pixels.shape[1] > 600
         assert pixels.std() > 10  # not empty
@@ -57,7 +59,9 @@ def test_swapping_needs_subspaces(store, results, tmp_path):
     folder = shutil.copytree(results / "run", tmp_path / "run")
     evaluate(folder, store, results / "classifiers", QUICK)
     draw_run(folder, store)
-    assert list(opened(folder / "figures")) == run_figures(store.modalities, subspaces=False)
+    assert list(opened(folder / "figures")) == run_figures(
+        store.modalities, subspaces=False, attributes=False
+    )
 
 
 def test_the_figures_of_a_dataset(run, tmp_path):

@@ -1,11 +1,15 @@
-"""Samples of any modality drawn into the cells of a sheet: images as pixels, text as text."""
+"""What all figures share: sheets of samples, images as pixels and text as text, and PNGs with captions."""
 
 import io
+import json
 import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import matplotlib
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -14,8 +18,9 @@ from torch import Tensor
 from mmjsd.data import text
 from mmjsd.models.vae import Modality
 from mmjsd.records import atomic_write
+from mmjsd.reporting.catalogue import CAPTIONS
 
-__all__ = ["CELL", "STYLE", "as_pictures", "draw", "save", "sheets"]
+__all__ = ["CELL", "STYLE", "Drawn", "as_pictures", "draw", "draw_all", "save", "sheets"]
 
 CELL = 0.42
 """Width and height of a cell in inches."""
@@ -30,6 +35,13 @@ STYLE: Any = {
     "savefig.dpi": 180,
 }
 """Of all figures, for `matplotlib.rc_context`."""
+
+
+class Drawn(NamedTuple):
+    """A figure, and what is to be said of it."""
+
+    figure: Figure
+    caption: str
 
 
 def sheets(titles: list[str], rows: float, columns: float, title: str) -> tuple[Figure, list[Axes]]:
@@ -87,6 +99,26 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(buffer, format="png", metadata={"Software": None})
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, buffer.getvalue())
+
+
+def draw_all(folder: Path, makers: Mapping[str, Callable[[], Drawn]], seed: int, about: str) -> None:
+    """Make figures, each from a fresh seed, and write them and their captions into a folder.
+
+    Args:
+        folder: where to.
+        makers: name without ending -> what draws it.
+        seed: of the sampling.
+        about: said at the end of each caption.
+    """
+    captions = {}
+    with matplotlib.rc_context(STYLE):
+        for name, make in makers.items():
+            torch.manual_seed(seed)  # changing one figure leaves the others
+            figure, caption = make()
+            save(figure, folder / f"{name}.png")
+            captions[f"{name}.png"] = f"{caption} {about}"
+    atomic_write(folder / CAPTIONS, json.dumps(captions, indent=2) + "\n")
+    print(f"{folder}: {len(captions)} figures", flush=True)
 
 
 def as_pictures(images: Tensor) -> NDArray[np.uint8]:

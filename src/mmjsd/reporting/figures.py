@@ -1,48 +1,31 @@
-"""Figures of trained models: what they generate, and how they compare.
+"""Figures of one trained model: what it generates, what its latents look like, its scores."""
 
-:func:`draw_run` draws one run, :func:`draw_dataset` all runs of a dataset, :func:`generate_picture` what is
-asked for on the command line. Beside the PNGs lies `captions.json`: file name -> caption.
-"""
-
-import csv
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mmjsd.data import text
 from mmjsd.data.store import Store
-from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import Trained, load_trained
-from mmjsd.models.vae import Modality
-from mmjsd.records import atomic_write, read_json
-from mmjsd.reporting.canvas import STYLE, draw, save, sheets
-from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
+from mmjsd.records import read_json
+from mmjsd.reporting.canvas import Drawn, draw, draw_all, sheets
+from mmjsd.reporting.catalogue import run_figures
 from mmjsd.subsets import name_of, subsets
-from mmjsd.training import load_model, read_history
 
-__all__ = ["draw_dataset", "draw_run", "generate_picture"]
+__all__ = ["draw_run"]
 
 COLUMNS = 10
 SAMPLES = 10
 """Generated for each input of a conditional grid."""
-
-
-class Drawn(NamedTuple):
-    """A figure, and what is to be said of it."""
-
-    figure: Figure
-    caption: str
 
 
 @torch.no_grad()
@@ -77,36 +60,7 @@ def draw_run(folder: Path, store: Store, *, other_data: bool = False) -> None:
     names = run_figures(
         modalities, trained.model.private_latent > 0, attributes=trained.measure == "average_precision"
     )
-    _draw_all(folder / "figures", {name: makers[name] for name in names}, content["seed"], about)
-
-
-def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: str, source: str) -> None:
-    """Draw the figures that compare the runs of a dataset.
-
-    Args:
-        folder: where to.
-        runs: name -> the folders of its seeds, with history.csv and prd.csv.
-        embedding: the space in which prd.csv compares images.
-        source: of the dataset.
-
-    Raises:
-        MmjsdError: a missing or damaged file.
-    """
-    about = "Stand-in data." if source == "standin" else "Real data."
-    makers = [partial(_prd, runs, embedding), partial(_training, runs)]
-    _draw_all(folder, dict(zip(dataset_figures(embedding), makers, strict=True)), 0, about)
-
-
-def _draw_all(folder: Path, makers: Mapping[str, Callable[[], Drawn]], seed: int, about: str) -> None:
-    captions = {}
-    with matplotlib.rc_context(STYLE):
-        for name, make in makers.items():
-            torch.manual_seed(seed)  # each figure from a fresh seed: changing one leaves the others
-            figure, caption = make()
-            save(figure, folder / f"{name}.png")
-            captions[f"{name}.png"] = f"{caption} {about}"
-    atomic_write(folder / CAPTIONS, json.dumps(captions, indent=2) + "\n")
-    print(f"{folder}: {len(captions)} figures", flush=True)
+    draw_all(folder / "figures", {name: makers[name] for name in names}, content["seed"], about)
 
 
 # --- What a model generates -------------------------------------------------------------------------------
@@ -354,152 +308,6 @@ def _manipulation(trained: Trained) -> Drawn:
         "missing and removed where it is present. Shared latent: posterior mean given both; private latent: "
         "the image's.",
     )
-
-
-# --- How runs compare -------------------------------------------------------------------------------------
-
-
-def _prd(runs: Mapping[str, Sequence[Path]], embedding: str) -> Drawn:
-    curves = {
-        name: [_read_curves(folder / "prd.csv") for folder in folders] for name, folders in runs.items()
-    }
-    panels = dict.fromkeys(key for seeds in curves.values() for found in seeds for key in found)
-    rows = list(dict.fromkeys(given for given, _ in panels))
-    modalities = list(dict.fromkeys(modality for _, modality in panels))
-    # the modalities below each other, what they are given from left to right
-    figure = Figure(
-        figsize=(1.55 * max(len(rows), 3) + 0.6, 1.75 * max(len(modalities), 1) + 0.9), layout="constrained"
-    )
-    grid = figure.subplots(
-        max(len(modalities), 1), max(len(rows), 1), squeeze=False, sharex=True, sharey=True
-    )
-    for line, modality in zip(grid, modalities, strict=False):
-        for ax, given in zip(line, rows, strict=True):
-            for colour, (name, seeds) in enumerate(curves.items()):
-                for seed, found in enumerate(seeds):
-                    ax.plot(
-                        *reversed(found.get((given, modality), ([], []))),
-                        color=f"C{colour}",
-                        lw=1,
-                        label=name if seed == 0 else None,
-                    )
-            ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 1], yticks=[0, 1])
-        line[0].set_ylabel(f"{modality}\nprecision")
-    for ax, given in zip(grid[0], rows, strict=False):
-        ax.set_title(given.replace("-", " +\n") if given != "random" else "random", size=9)
-    for ax in grid[-1]:
-        ax.set_xlabel("recall")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.suptitle(f"Precision and recall of images, embedding: {embedding}")
-    return Drawn(
-        figure,
-        f"Precision/recall distributions (Sajjadi et al. 2018) of generated against real test images in the "
-        f"embedding `{embedding}`: random and given other modalities (columns), each image modality (rows), "
-        "a line for each run and seed. Up: more realistic; right: more of the variety of the data.",
-    )
-
-
-def _read_curves(path: Path) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
-    """(given, modality) -> precision and recall."""
-    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
-    try:
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                precision, recall = found.setdefault((row["given"], row["modality"]), ([], []))
-                precision.append(float(row["precision"]))
-                recall.append(float(row["recall"]))
-    except FileNotFoundError:
-        raise MmjsdError(f"{path}: no such file; evaluate the run with `mmjsd evaluate`") from None
-    except (KeyError, ValueError, TypeError):
-        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`") from None
-    return found
-
-
-def _training(runs: Mapping[str, Sequence[Path]]) -> Drawn:
-    histories = {name: [read_history(f / "history.csv") for f in folders] for name, folders in runs.items()}
-    first = [rows[0] for seeds in histories.values() for rows in seeds]
-    terms = dict.fromkeys(key for row in first for key in row if key == "loss" or "/" in key)
-    across = 4
-    down = -(-len(terms) // across)
-    figure = Figure(figsize=(2.9 * across, 2.1 * down + 0.6), layout="constrained")
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
-    for ax, term in zip(axes, terms, strict=False):
-        for colour, seeds in enumerate(histories.values()):
-            for rows in seeds:
-                epochs, values = [row["epoch"] for row in rows], [row.get(term, math.nan) for row in rows]
-                ax.plot(epochs, values, color=f"C{colour}", lw=1.2, marker="." if len(rows) < 20 else "")
-        ax.set_title(term)
-        ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
-    for ax in axes[len(terms) :]:
-        ax.remove()
-    for ax in figure.axes[-across:]:
-        ax.set_xlabel("epoch")
-    lines = [matplotlib.lines.Line2D([], [], color=f"C{i}", label=name) for i, name in enumerate(histories)]
-    figure.legend(handles=lines, loc="outside lower center", ncols=4)
-    figure.suptitle("Training")
-    return Drawn(
-        figure,
-        "Mean of each term of the loss over the epoch, in nats per sample and unweighted, a line for each "
-        "run and seed. The loss itself compares only between runs of the same objective and weights.",
-    )
-
-
-# --- On the command line ----------------------------------------------------------------------------------
-
-
-def generate_picture(folder: Path, given: dict[str, str], n: int, out: Path, seed: int = 0) -> None:
-    """Draw n samples of a trained model's modalities into a PNG, side by side.
-
-    Args:
-        folder: results/<dataset>/<run>/seed-<n>.
-        given: modality -> what it is: the words of a text, the file of an image. Empty: from the prior.
-        n: samples of each modality.
-        out: the PNG.
-        seed: of the sampling.
-
-    Raises:
-        MmjsdError: no such modality, a text that does not fit, a file that is not an image.
-    """
-    model, content = load_model(folder)
-    generator = torch.Generator().manual_seed(seed)
-    inputs = {}
-    for name, value in given.items():
-        if name not in model.modalities:
-            raise MmjsdError(
-                f"--given {name}: the model has no such modality; it has {', '.join(model.modalities)}"
-            )
-        inputs[name] = _parse(model.modalities[name], value)
-    samples = model.generate(inputs or None, n=n, generator=generator)
-    columns = math.ceil(math.sqrt(n))
-    title = f"{content['name']}, given " + (", ".join(f"{k} = {v}" for k, v in given.items()) or "nothing")
-    with matplotlib.rc_context(STYLE):
-        figure, axes = sheets(list(samples), math.ceil(n / columns), columns, title)
-        for ax, (name, values) in zip(axes, samples.items(), strict=True):
-            draw(ax, model.modalities[name], values, columns)
-        save(figure, out)
-
-
-def _parse(modality: Modality, value: str) -> Tensor:
-    """What a modality is given on the command line, as a batch of one."""
-    if modality.kind == "text":
-        if not 0 < len(value) <= modality.shape[0] or set(value) - set(text.ALPHABET):
-            raise MmjsdError(
-                f"--given {modality.name}: must be 1 to {modality.shape[0]} characters of the alphabet "
-                f"(got {value!r})"
-            )
-        return torch.tensor(text.encode([value], modality.shape[0]).astype(np.int64))
-    if modality.kind == "image":
-        channels, height, width = modality.shape
-        try:
-            with Image.open(value) as image:
-                pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
-        except FileNotFoundError:
-            raise MmjsdError(f"--given {modality.name}: {value}: no such image file") from None
-        except (OSError, UnidentifiedImageError):
-            raise MmjsdError(f"--given {modality.name}: {value}: cannot be read as an image") from None
-        array = np.asarray(pixels, np.float32).reshape(height, width, channels) / 255
-        return torch.tensor(array).permute(2, 0, 1)[None]
-    raise MmjsdError(f"--given {modality.name}: a {modality.kind} cannot be given on the command line")
 
 
 # --- Which samples are shown ------------------------------------------------------------------------------

@@ -1,0 +1,119 @@
+"""Figures that compare the runs of a dataset: precision/recall curves and training curves."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from mmjsd.errors import MmjsdError
+from mmjsd.reporting.canvas import Drawn, draw_all
+from mmjsd.reporting.catalogue import dataset_figures
+from mmjsd.training import read_history
+
+__all__ = ["draw_dataset"]
+
+
+def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: str, source: str) -> None:
+    """Draw the figures that compare the runs of a dataset.
+
+    Args:
+        folder: where to.
+        runs: name -> the folders of its seeds, with history.csv and prd.csv.
+        embedding: the space in which prd.csv compares images.
+        source: of the dataset.
+
+    Raises:
+        MmjsdError: a missing or damaged file.
+    """
+    about = "Stand-in data." if source == "standin" else "Real data."
+    makers = [partial(_prd, runs, embedding), partial(_training, runs)]
+    draw_all(folder, dict(zip(dataset_figures(embedding), makers, strict=True)), 0, about)
+
+
+def _prd(runs: Mapping[str, Sequence[Path]], embedding: str) -> Drawn:
+    curves = {
+        name: [_read_curves(folder / "prd.csv") for folder in folders] for name, folders in runs.items()
+    }
+    panels = dict.fromkeys(key for seeds in curves.values() for found in seeds for key in found)
+    rows = list(dict.fromkeys(given for given, _ in panels))
+    modalities = list(dict.fromkeys(modality for _, modality in panels))
+    # the modalities below each other, what they are given from left to right
+    figure = Figure(
+        figsize=(1.55 * max(len(rows), 3) + 0.6, 1.75 * max(len(modalities), 1) + 0.9), layout="constrained"
+    )
+    grid = figure.subplots(
+        max(len(modalities), 1), max(len(rows), 1), squeeze=False, sharex=True, sharey=True
+    )
+    for line, modality in zip(grid, modalities, strict=False):
+        for ax, given in zip(line, rows, strict=True):
+            for colour, (name, seeds) in enumerate(curves.items()):
+                for seed, found in enumerate(seeds):
+                    ax.plot(
+                        *reversed(found.get((given, modality), ([], []))),
+                        color=f"C{colour}",
+                        lw=1,
+                        label=name if seed == 0 else None,
+                    )
+            ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 1], yticks=[0, 1])
+        line[0].set_ylabel(f"{modality}\nprecision")
+    for ax, given in zip(grid[0], rows, strict=False):
+        ax.set_title(given.replace("-", " +\n") if given != "random" else "random", size=9)
+    for ax in grid[-1]:
+        ax.set_xlabel("recall")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.suptitle(f"Precision and recall of images, embedding: {embedding}")
+    return Drawn(
+        figure,
+        f"Precision/recall distributions (Sajjadi et al. 2018) of generated against real test images in the "
+        f"embedding `{embedding}`: random and given other modalities (columns), each image modality (rows), "
+        "a line for each run and seed. Up: more realistic; right: more of the variety of the data.",
+    )
+
+
+def _read_curves(path: Path) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
+    """(given, modality) -> precision and recall."""
+    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    try:
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                precision, recall = found.setdefault((row["given"], row["modality"]), ([], []))
+                precision.append(float(row["precision"]))
+                recall.append(float(row["recall"]))
+    except FileNotFoundError:
+        raise MmjsdError(f"{path}: no such file; evaluate the run with `mmjsd evaluate`") from None
+    except (KeyError, ValueError, TypeError):
+        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`") from None
+    return found
+
+
+def _training(runs: Mapping[str, Sequence[Path]]) -> Drawn:
+    histories = {name: [read_history(f / "history.csv") for f in folders] for name, folders in runs.items()}
+    first = [rows[0] for seeds in histories.values() for rows in seeds]
+    terms = dict.fromkeys(key for row in first for key in row if key == "loss" or "/" in key)
+    across = 4
+    down = -(-len(terms) // across)
+    figure = Figure(figsize=(2.9 * across, 2.1 * down + 0.6), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for ax, term in zip(axes, terms, strict=False):
+        for colour, seeds in enumerate(histories.values()):
+            for rows in seeds:
+                epochs, values = [row["epoch"] for row in rows], [row.get(term, math.nan) for row in rows]
+                ax.plot(epochs, values, color=f"C{colour}", lw=1.2, marker="." if len(rows) < 20 else "")
+        ax.set_title(term)
+        ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
+    for ax in axes[len(terms) :]:
+        ax.remove()
+    for ax in figure.axes[-across:]:
+        ax.set_xlabel("epoch")
+    lines = [matplotlib.lines.Line2D([], [], color=f"C{i}", label=name) for i, name in enumerate(histories)]
+    figure.legend(handles=lines, loc="outside lower center", ncols=4)
+    figure.suptitle("Training")
+    return Drawn(
+        figure,
+        "Mean of each term of the loss over the epoch, in nats per sample and unweighted, a line for each "
+        "run and seed. The loss itself compares only between runs of the same objective and weights.",
+    )
