@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from conftest import make_split
 from mmjsd.data.store import Split, Table, describe, read_store, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.records import sha256_file
@@ -302,3 +303,18 @@ def test_copies_are_equal_stores(stored: Path, tmp_path: Path) -> None:
     copy = shutil.copy(stored, tmp_path / "copy.h5")
     assert sha256_file(copy) == sha256_file(stored)
     assert describe(read_store(copy)).split("\n")[1:] == describe(read_store(stored)).split("\n")[1:]
+
+
+def test_a_sample_of_a_split_has_the_rows_of_its_samples_and_no_others():
+    split = make_split(np.random.default_rng(0), 40, missing=0.4)
+    samples = np.array([3, 30, 3, 17])
+    found = split.sample(samples)
+    assert len(found.pairs) == 4
+    np.testing.assert_array_equal(found.labels, split.labels[samples])
+    for column, (name, table) in enumerate(found.modalities.items()):
+        whole = split.modalities[name]
+        for here, there in zip(found.pairs[:, column], split.pairs[samples, column], strict=True):
+            assert (here < 0) == (there < 0)
+            if here >= 0:
+                np.testing.assert_array_equal(table.data[here], whole.data[there])
+        assert len(table.data) <= 3

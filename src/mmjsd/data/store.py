@@ -83,6 +83,15 @@ class Split:
     labels: NDArray[Any]
     """(P,) or (P, A): the labels of the samples."""
 
+    def sample(self, samples: NDArray[np.integer]) -> "Split":
+        """The split of these samples (B,) alone, with no other rows than theirs, in memory."""
+        tables, columns = {}, []
+        for (name, table), column in zip(self.modalities.items(), self.pairs[samples].T, strict=True):
+            used, place = np.unique(np.maximum(column, 0), return_inverse=True)
+            tables[name] = Table(table.kind, table.data[used], table.labels[used], table.alphabet)
+            columns.append(np.where(column < 0, -1, place))
+        return Split(tables, np.stack(columns, 1).astype(np.int32), self.labels[samples])
+
 
 @dataclass(frozen=True)
 class Store:

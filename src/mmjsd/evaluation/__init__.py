@@ -18,7 +18,7 @@ import torch
 
 from mmjsd.average_precision import mean_of
 from mmjsd.data.batches import ResidentSplit
-from mmjsd.data.store import Store
+from mmjsd.data.store import Split, Store
 from mmjsd.devices import pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import coherence, likelihood, quality, representation
@@ -81,13 +81,12 @@ def load_trained(folder: Path, store: Store, train_samples: int, *, other_data: 
             "or evaluate it as it is with --other-data"
         )
     order = torch.Generator().manual_seed(content["seed"])
-    train, test = (
-        UnimodalPosteriors(model, split, torch.randperm(len(split), generator=order)[:count].to(device))
-        for split, count in (
-            (ResidentSplit(store.splits["train"], device), train_samples),
-            (ResidentSplit(store.splits["test"], device), None),
-        )
-    )
+
+    def posteriors(split: Split, count: int | None) -> UnimodalPosteriors:
+        samples = torch.randperm(len(split.pairs), generator=order)[:count]
+        return UnimodalPosteriors(model, ResidentSplit(split.sample(samples.numpy()), device))
+
+    train, test = posteriors(store.splits["train"], train_samples), posteriors(store.splits["test"], None)
     return Trained(model, content, train, test)
 
 
