@@ -260,7 +260,7 @@ def _attributes(metrics: Mapping[str, Any]) -> Drawn:
         ax.barh(places, columns["frequency"][order], color="0.88", label="frequency")
         shown = [key for key in columns if key.startswith(start) and (key == start or "random" not in key)]
         for colour, key in enumerate(shown):
-            name = key.removeprefix(start).replace("-", " + ").replace("/", " → ") or "image ↔ text"
+            name = key.removeprefix(start).replace("-", " + ").replace("/", " → ") or "across modalities"
             ax.plot(columns[key][order], places, "o", ms=3.5, color=f"C{colour}", label=name)
         ax.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), title=title, xlabel="average precision")
         ax.invert_yaxis()
