@@ -9,7 +9,7 @@ import torch
 from mmjsd.errors import MmjsdError
 from mmjsd.records import atomic_write
 
-__all__ = ["random_state", "read", "restore_random_state", "write"]
+__all__ = ["random_state", "read", "restore_random_state", "unpickled", "write"]
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -25,15 +25,24 @@ def read(path: Path, kind: str, remedy: str) -> dict[str, Any]:
     Raises:
         MmjsdError: missing, cut short, not such a file, or of another kind; the line ends with `remedy`.
     """
+    content = unpickled(path, remedy)
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        raise MmjsdError(f"{path}: not a {kind}; {remedy}")
+    return content
+
+
+def unpickled(path: Path, remedy: str) -> Any:
+    """Content of any file of tensors and plain values, on the CPU, read without executing code from it.
+
+    Raises:
+        MmjsdError: missing, damaged or not such a file; the line ends with `remedy`.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; {remedy}") from None
     except Exception:  # whatever unpickling something else comes upon
         raise MmjsdError(f"{path}: damaged, or not a file of weights; {remedy}") from None
-    if not isinstance(content, dict) or content.get("kind") != kind:
-        raise MmjsdError(f"{path}: not a {kind}; {remedy}")
-    return content
 
 
 def random_state() -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         key = chosen.runs[arguments.run].dataset
         evaluate(
             product.record.parent,
-            read_store(pipeline.dataset(chosen, key).outputs[0]),
+            read_store(pipeline.store(key)),
             Path("results") / key / "classifiers",
             chosen.evaluation,
             other_data=arguments.other_data,
@@ -107,7 +107,7 @@ def _figures(arguments: argparse.Namespace) -> None:
         from mmjsd.data.store import read_store
         from mmjsd.reporting.figures import draw_run
 
-        store = pipeline.dataset(chosen, chosen.runs[arguments.run].dataset).outputs[0]
+        store = pipeline.store(chosen.runs[arguments.run].dataset)
         draw_run(product.record.parent, read_store(store), other_data=arguments.other_data)
 
 
@@ -129,7 +129,7 @@ def _track(arguments: argparse.Namespace) -> None:
         key = chosen.runs[arguments.run].dataset
         track(
             product.record.parent,
-            pipeline.dataset(chosen, key).outputs[0],
+            pipeline.store(key),
             experiment=key,
             key=f"{key}/{arguments.run}/{seed}",
             **product.params,

@@ -325,10 +325,14 @@ def _resolve(raw: dict[str, Any], path: str) -> Params:
 def _sound_part(raw: dict[str, Any], runs: dict[str, Any], faulty: set[tuple]) -> Params:
     """What is left of a faulty file without its faulty keys, so that its other faults are found too."""
 
+    def kept(entry: Any, *where: str) -> dict:
+        known = entry.items() if isinstance(entry, dict) else ()
+        return {key: value for key, value in known if (*where, key) not in faulty}
+
     def sound(section: str, model: type[BaseModel], entries: Any) -> dict:
         return {
             name: model.model_construct(
-                **{k: v for k, v in entry.items() if (section, name, k)[not section :] not in faulty}
+                **kept(entry, section, name)
                 | ({"private_latent": 1} if (section, name, "private_latent") in faulty else {})
             )
             for name, entry in (entries.items() if isinstance(entries, dict) else ())
@@ -339,7 +343,7 @@ def _sound_part(raw: dict[str, Any], runs: dict[str, Any], faulty: set[tuple]) -
         seeds=raw.get("seeds", [1]) if not any(where[0] == "seeds" for where in faulty) else [1],
         datasets=sound("datasets", Dataset, raw.get("datasets")),
         runs=sound("runs", Run, runs),
-        **sound("", Evaluation, {"evaluation": raw.get("evaluation")}),
+        evaluation=Evaluation.model_construct(**kept(raw.get("evaluation"), "evaluation")),
     )
 
 

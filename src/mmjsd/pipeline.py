@@ -31,6 +31,7 @@ __all__ = [
     "publication",
     "report",
     "source_folder",
+    "store",
     "tracking",
     "training",
 ]
@@ -86,11 +87,11 @@ def dataset(params: Params, key: str) -> Product:
         del settings["source"]  # which files they are is in the inputs
         # hundreds of thousands of images are not read to see whether they are the same
         settings["folders"] = [_extent(path) for path in found if path.is_dir()]
-    store = _store(key)
+    built = store(key)
     return Product(
         name=f"data build {key}",
-        record=store.with_suffix(".record.json"),
-        outputs=(store,),
+        record=built.with_suffix(".record.json"),
+        outputs=(built,),
         params=settings,
         inputs=inputs,
         code=(BUILDERS[chosen.kind],),
@@ -108,7 +109,7 @@ def classifier(params: Params, key: str, modality: str) -> Product:
         record=folder / "record.json",
         outputs=(folder / "model.pt", folder / "metrics.json"),
         params={"modality": modality, "epochs": params.evaluation.classifier_epochs, "seed": chosen.seed},
-        inputs=(_store(key),),
+        inputs=(store(key),),
         code=("mmjsd.models.classifiers",),
         benchmark=_BENCHMARKS / key / "classifiers" / f"{modality}.tsv",
     )
@@ -123,7 +124,7 @@ def training(params: Params, run: str, seed: int) -> Product:
         record=folder / "training.record.json",
         outputs=(folder / "model.pt", folder / "history.csv"),
         params={**chosen.model_dump(), "seed": seed},
-        inputs=(_store(chosen.dataset),),
+        inputs=(store(chosen.dataset),),
         code=("mmjsd.training",),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "train.tsv",
     )
@@ -147,7 +148,7 @@ def evaluation(params: Params, run: str, seed: int) -> Product:
         outputs=(folder / "metrics.json", folder / "prd.csv"),
         # a classifier trained for longer is another input
         params=params.evaluation.model_dump(exclude={"classifier_epochs"}),
-        inputs=(folder / "model.pt", folder / "history.csv", _store(chosen.dataset), *judges),
+        inputs=(folder / "model.pt", folder / "history.csv", store(chosen.dataset), *judges),
         code=("mmjsd.evaluation",),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "evaluate.tsv",
     )
@@ -164,7 +165,7 @@ def figures(params: Params, run: str, seed: int) -> Product:
         record=folder / "figures.record.json",
         outputs=_pictures(folder / "figures", names),
         params={},
-        inputs=(folder / "model.pt", folder / "metrics.json", _store(chosen.dataset)),
+        inputs=(folder / "model.pt", folder / "metrics.json", store(chosen.dataset)),
         code=("mmjsd.reporting.figures",),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "figures.tsv",
     )
@@ -209,7 +210,7 @@ def tracking(params: Params, run: str, seed: int) -> Product:
             "evaluation": params.evaluation.model_dump(),
         },
         inputs=(
-            *(folder / "model.pt", folder / "history.csv", folder / "metrics.json", _store(chosen.dataset)),
+            *(folder / "model.pt", folder / "history.csv", folder / "metrics.json", store(chosen.dataset)),
             *figures(params, run, seed).outputs,
         ),
         code=("mmjsd.tracking",),
@@ -317,7 +318,8 @@ def _pictures(folder: Path, names: list[str]) -> tuple[Path, ...]:
     return (*(folder / f"{name}.png" for name in names), folder / CAPTIONS)
 
 
-def _store(key: str) -> Path:
+def store(key: str) -> Path:
+    """Where the store of a dataset lies; unlike `dataset`, without looking at its source files."""
     return Path("data") / f"{key}.h5"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from mmjsd.flat import flat
 from mmjsd.records import atomic_write, digest_of, read_json, sha256_file
 
 __all__ = ["STORE", "publish", "track"]
@@ -65,7 +66,7 @@ def track(
         **{k: str(v) for k, v in final.items() if k not in numbers},
     }
     with _logging(experiment, key, name, tags, folder / "mlflow.json") as (mlflow, log_batch):
-        mlflow.log_params(dict(_flat({**run, "dataset": dataset, "evaluation": evaluation})))
+        mlflow.log_params(dict(flat({**run, "dataset": dataset, "evaluation": evaluation})))
         mlflow.log_input(_described(store, experiment, data), context="training")
         mlflow.log_metrics({k: v for k, v in numbers.items() if math.isfinite(v)})
         curves = list(_curves(history))
@@ -163,14 +164,6 @@ def _curves(history: list[dict[str, float]]) -> Iterator[Any]:
         for column, value in row.items():
             if column != "epoch" and math.isfinite(value):
                 yield Metric(f"train/{column}", value, now, int(row["epoch"]))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
 
 
 def _is_number(value: Any) -> bool:

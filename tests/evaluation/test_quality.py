@@ -307,8 +307,9 @@ def test_frechet_distance_is_symmetric_and_blind_to_order():
 def posteriors(store, **options) -> UnimodalPosteriors:
     torch.manual_seed(0)
     model = build_model(modalities_of(store.splits["train"]), make_run(**options)).eval()
-    split = ResidentSplit(store.splits["test"], torch.device("cpu"))
-    return UnimodalPosteriors(model, split, torch.randperm(len(split)))
+    split = store.splits["test"]
+    shuffled = split.sample(torch.randperm(len(split.pairs)).numpy())
+    return UnimodalPosteriors(model, ResidentSplit(shuffled, torch.device("cpu")))
 
 
 class Recorder:

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
+from mmjsd.data.download import download
 from mmjsd.data.standin import write_mnist, write_svhn
 from mmjsd.data.store import Split, Table, write_store
 from mmjsd.data.text import ALPHABET, word_table
@@ -185,27 +186,11 @@ def _download(folder: Path) -> None:
     # slow to import, and needed only here
     from torchvision.datasets import MNIST, SVHN
 
-    for dataset, files, fetch in (
-        (
-            "MNIST",
-            [f"{name}.gz" for split in _FILES.values() for name in split[:2]],
-            lambda: MNIST(folder, download=True),
-        ),
-        (
-            "SVHN",
-            [split[2] for split in _FILES.values()],
-            lambda: [SVHN(folder / "svhn", split=split, download=True) for split in _FILES],
-        ),
-    ):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            fetch()
-        except Exception as error:  # network, disk and checksum errors of many libraries
-            reason = " ".join(str(error).split())[:120]
-            raise MmjsdError(
-                f"{folder}: {dataset} cannot be downloaded ({reason}); "
-                f"put {', '.join(files)} into a folder by hand and name it as the dataset's `source:`"
-            ) from None
+    idx = [f"{name}.gz" for split in _FILES.values() for name in split[:2]]
+    mat = [split[2] for split in _FILES.values()]
+    download(folder, "MNIST", idx, lambda: MNIST(folder, download=True))
+    svhn = folder / "svhn"
+    download(folder, "SVHN", mat, lambda: [SVHN(svhn, split=split, download=True) for split in _FILES])
 
 
 def build(

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from mmjsd.data.download import download
 from mmjsd.data.standin_faces import write_faces
 from mmjsd.data.store import Split, Table, write_store
 from mmjsd.data.text import ALPHABET, attribute_texts, spelled
@@ -387,19 +388,13 @@ def fetch_sources(
 
 
 def _download(folder: Path) -> None:
-    try:
+    def fetch() -> None:
         # slow to import, and needed only here
         from torchvision.datasets import CelebA
 
-        folder.mkdir(parents=True, exist_ok=True)
         CelebA(folder, split="all", download=True)
-    except Exception as error:  # network, quota, disk and checksum errors of many libraries
-        reason = " ".join(str(error).split())[:120]
-        raise MmjsdError(
-            f"{folder}: CelebA cannot be downloaded ({reason}); put {_IMAGES[0]}, "
-            f"{', '.join(f'{name}.txt' for name in _LISTS)} into a folder by hand "
-            "and name it as the dataset's `source:`"
-        ) from None
+
+    download(folder, "CelebA", (_IMAGES[0], *(f"{name}.txt" for name in _LISTS)), fetch)
 
 
 # --- the store ---

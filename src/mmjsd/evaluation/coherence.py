@@ -18,7 +18,6 @@ from mmjsd.models.vae import MultimodalVAE
 __all__ = ["agreement", "conditional", "conditional_precisions", "random", "random_precisions"]
 
 
-@torch.no_grad()
 def conditional(
     classifiers: Mapping[str, Classifier],
     test: UnimodalPosteriors,
@@ -27,25 +26,19 @@ def conditional(
 ) -> dict[str, float]:
     """For each modality: share of the first `count` test samples for which it shows their label."""
     samples = test.complete(subset)[:count]
-    right: dict[str, Tensor] = {}
-    for chunk, generated in conditional_samples(test, subset, samples):
-        for name, x in generated.items():
-            shown = classifiers[name](x).argmax(1) == test.labels[chunk]
-            right[name] = right.get(name, torch.tensor(0)) + shown.sum()
-    return {name: int(number) / len(samples) for name, number in right.items()}
+    right = {
+        name: logits.argmax(1) == test.labels[samples]
+        for name, logits in _conditional_logits(classifiers, test, subset, samples).items()
+    }
+    return {name: int(found.sum()) / len(samples) for name, found in right.items()}
 
 
-@torch.no_grad()
 def random(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> float:
     """Share of samples from the prior on whose generated modalities all classifiers agree."""
-    agreeing = 0
-    for generated in random_samples(model, count):
-        predicted = torch.stack([classifiers[name](x).argmax(1) for name, x in generated.items()])
-        agreeing += int(agreement(predicted).sum())
-    return agreeing / count
+    predicted = _random_logits(model, classifiers, count).argmax(-1)
+    return int(agreement(predicted).sum()) / count
 
 
-@torch.no_grad()
 def conditional_precisions(
     classifiers: Mapping[str, Classifier],
     test: UnimodalPosteriors,
@@ -57,29 +50,22 @@ def conditional_precisions(
     Of the first `count` test samples.
     """
     samples = test.complete(subset)[:count]
-    logits: dict[str, list[Tensor]] = {}
-    for _, generated in conditional_samples(test, subset, samples):
-        for name, x in generated.items():
-            logits.setdefault(name, []).append(classifiers[name](x))
     present = test.labels[samples].bool()
-    return {name: average_precisions(torch.cat(parts), present) for name, parts in logits.items()}
+    return {
+        name: average_precisions(logits, present)
+        for name, logits in _conditional_logits(classifiers, test, subset, samples).items()
+    }
 
 
-@torch.no_grad()
 def random_precisions(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> Tensor:
     """Average precision (A,) of what is seen in one modality of samples from the prior against another.
 
     The mean over all pairs of modalities, each in turn giving the attributes its classifier finds more likely
     than not. NaN for an attribute that all or none of the samples show, on which agreeing is no merit.
     """
-    parts = [
-        torch.stack([classifiers[name](x) for name, x in generated.items()])
-        for generated in random_samples(model, count)
-    ]
-    logits = torch.cat(parts, 1)
-    pairs = itertools.permutations(range(len(logits)), 2)
+    logits = _random_logits(model, classifiers, count)
     found = []
-    for seen, given in pairs:
+    for seen, given in itertools.permutations(range(len(logits)), 2):
         shown = logits[given] > 0
         varies = shown.any(0) & ~shown.all(0)
         found.append(torch.where(varies, average_precisions(logits[seen], shown), torch.nan))
@@ -89,3 +75,28 @@ def random_precisions(model: MultimodalVAE, classifiers: Mapping[str, Classifier
 def agreement(predicted: Tensor) -> Tensor:
     """Where all classifiers say the same: (M, B) -> bool (B,)."""
     return (predicted == predicted[:1]).all(0)
+
+
+@torch.no_grad()
+def _conditional_logits(
+    classifiers: Mapping[str, Classifier],
+    test: UnimodalPosteriors,
+    subset: tuple[str, ...],
+    samples: Tensor,
+) -> dict[str, Tensor]:
+    """What the classifiers see in each modality generated given the subset: (B,) -> (B, C) each."""
+    logits: dict[str, list[Tensor]] = {}
+    for generated in conditional_samples(test, subset, samples):
+        for name, x in generated.items():
+            logits.setdefault(name, []).append(classifiers[name](x))
+    return {name: torch.cat(parts) for name, parts in logits.items()}
+
+
+@torch.no_grad()
+def _random_logits(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> Tensor:
+    """What the classifiers see in each modality of `count` samples from the prior: (M, count, C)."""
+    parts = [
+        torch.stack([classifiers[name](x) for name, x in generated.items()])
+        for generated in random_samples(model, count)
+    ]
+    return torch.cat(parts, 1)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmjsd import checkpoint
 from mmjsd.errors import MmjsdError
 from mmjsd.models.classifiers import Classifier
 
@@ -59,15 +60,6 @@ def inception_embedding(weights: str, device: torch.device) -> Embedding:
 
 
 def _refuse_unless_weights(path: Path) -> None:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise MmjsdError(
-            f"{path}: no such file; evaluation.inception_weights must be torch-fidelity's file of weights"
-        ) from None
-    except Exception:  # whatever unpickling something else comes upon
-        content = None
-    if not isinstance(content, dict):
-        raise MmjsdError(
-            f"{path}: damaged, or not a file of weights; give torch-fidelity's Inception weights"
-        )
+    remedy = "evaluation.inception_weights must be torch-fidelity's file of weights"
+    if not isinstance(checkpoint.unpickled(path, remedy), dict):
+        raise MmjsdError(f"{path}: damaged, or not a file of weights; {remedy}")

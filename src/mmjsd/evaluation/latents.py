@@ -21,14 +21,12 @@ class UnimodalPosteriors:
     Args:
         model: in eval mode.
         split: on the model's device.
-        samples: indices of the samples wanted (all when None); from here on they are counted from 0.
     """
 
     @torch.no_grad()
-    def __init__(self, model: MultimodalVAE, split: ResidentSplit, samples: Tensor | None = None):
+    def __init__(self, model: MultimodalVAE, split: ResidentSplit):
         self.model, self.split = model, split
-        self.pairs = split.pairs if samples is None else split.pairs[samples]
-        self.labels = split.labels if samples is None else split.labels[samples]
+        self.pairs, self.labels = split.pairs, split.labels
         self.shared: dict[str, Gaussian] = {}
         self.private: dict[str, Gaussian] = {}
         columns = []
@@ -71,17 +69,17 @@ def conditional_samples(
     subset: tuple[str, ...],
     samples: Tensor,
     targets: tuple[str, ...] | None = None,
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+) -> Iterator[dict[str, Tensor]]:
     """One sample of every target modality given the subset, for each of these samples, in chunks.
 
     The shared latent is sampled from the posterior given the subset, private latents from N(0, I).
 
     Yields:
-        indices of a chunk (B,), modality -> generated (B, ...).
+        modality -> generated (B, ...).
     """
     for chunk in samples.split(CHUNK):
         c = posteriors.posterior(subset, chunk).rsample()
-        yield chunk, posteriors.model.generate_from(c, targets)
+        yield posteriors.model.generate_from(c, targets)
 
 
 @torch.no_grad()

@@ -78,7 +78,7 @@ def qualities(
     for subset in conditions:
         parts: Iterable[dict[str, Tensor]] = random_samples(model, most, images)
         if subset:
-            parts = (x for _, x in conditional_samples(test, subset, test.complete(subset)[:most], images))
+            parts = conditional_samples(test, subset, test.complete(subset)[:most], images)
         embedded: dict[str, list[Tensor]] = {name: [] for name in images}
         for generated in parts:
             for name, x in generated.items():

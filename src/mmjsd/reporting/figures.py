@@ -253,8 +253,11 @@ def _attributes(metrics: Mapping[str, Any]) -> Drawn:
     columns = {k: np.array([found.get(name, math.nan) for name in names]) for k, found in values.items()}
     order = np.argsort(columns["frequency"])[::-1]
     places = np.arange(len(names))
-    panels = {"Representation": "representation/", "Conditional coherence": "coherence/", "Random": ""}
-    panels["Random"] = "coherence/random"
+    panels = {
+        "Representation": "representation/",
+        "Conditional coherence": "coherence/",
+        "Random": "coherence/random",
+    }
     figure = Figure(figsize=(11, 0.19 * len(names) + 1.6), layout="constrained")
     for ax, (title, start) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
         ax.barh(places, columns["frequency"][order], color="0.88", label="frequency")

@@ -14,9 +14,10 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from mmjsd.errors import MmjsdError
+from mmjsd.flat import flat
 from mmjsd.records import atomic_write, read_json
 from mmjsd.reporting.catalogue import CAPTIONS
-from mmjsd.reporting.tables import sections
+from mmjsd.reporting.tables import read_published, sections
 
 __all__ = ["write_report"]
 
@@ -46,12 +47,11 @@ def write_report(
     Raises:
         MmjsdError: a file is missing or damaged.
     """
-    found = {section.dataset: section for section in sections(rows, published)}
+    metrics = [read_json(Path(row["metrics"]), "evaluate") for row in rows]
     shown = []
-    for key, section in found.items():
-        of_dataset = [row for row in rows if row["dataset"] == key]
-        about = datasets[key]
-        metrics = [read_json(Path(row["metrics"]), "evaluate") for row in of_dataset]
+    for section in sections(rows, metrics, read_published(published)):
+        key, about = section.dataset, datasets[section.dataset]
+        of_dataset = [pair for pair in zip(rows, metrics, strict=True) if pair[0]["dataset"] == key]
         shown.append(
             {
                 "name": key,
@@ -59,13 +59,10 @@ def write_report(
                 "standin": about["source"] == "standin",
                 "figures": list(_figures(Path(about["figures"]))),
                 "facts": [
-                    *_flat({k: v for k, v in about.items() if k != "figures"}),
-                    ("sha256 of the store", metrics[0]["meta/data_sha256"]),
+                    *flat({k: v for k, v in about.items() if k != "figures"}),
+                    ("sha256 of the store", of_dataset[0][1]["meta/data_sha256"]),
                 ],
-                "runs": [
-                    _run(row, runs[row["run"]], evaluation, measured)
-                    for row, measured in zip(of_dataset, metrics, strict=True)
-                ],
+                "runs": [_run(row, runs[row["run"]], evaluation, measured) for row, measured in of_dataset],
             }
         )
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
@@ -92,8 +89,8 @@ def _run(
         "figures": figures,
         "shown": sum(_is_shown(figure["name"]) for figure in figures),
         "facts": [
-            *_flat(run),
-            *_flat(evaluation, "evaluation."),
+            *flat(run),
+            *flat(evaluation, "evaluation."),
             *((k, v) for k, v in metrics.items() if k.startswith("meta/")),
         ],
     }
@@ -131,11 +128,3 @@ def _inline(text: str) -> Markup:
     """**bold** and `code` of a cell or sentence as HTML."""
     marked = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", marked))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

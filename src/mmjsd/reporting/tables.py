@@ -13,7 +13,7 @@ import yaml
 from mmjsd.errors import MmjsdError
 from mmjsd.records import atomic_write, read_json
 
-__all__ = ["Section", "Table", "compare", "sections"]
+__all__ = ["Section", "Table", "compare", "read_published", "sections"]
 
 #: Parts of a metrics file that say how it came about, or don't compare across objectives.
 _NOT_COMPARED = ("meta/", "train/", "classifier/", "likelihood_error/", "attributes/")
@@ -101,21 +101,20 @@ def compare(rows: Sequence[Mapping[str, Any]], published: Path, table: Path, pag
         MmjsdError: one of these files is damaged.
     """
     metrics = [read_json(Path(row["metrics"]), "evaluate") for row in rows]
-    literature = _read_published(published)
+    literature = read_published(published)
     atomic_write(table, _csv(rows, metrics, literature))
-    atomic_write(page, _markdown(_sections(rows, metrics, literature)))
-
-
-def sections(rows: Sequence[Mapping[str, Any]], published: Path) -> list[Section]:
-    """What `compare` writes, by dataset; arguments and errors as there."""
-    metrics = [read_json(Path(row["metrics"]), "evaluate") for row in rows]
-    return _sections(rows, metrics, _read_published(published))
+    atomic_write(page, _markdown(sections(rows, metrics, literature)))
 
 
 _KEYS = {"dataset", "objective", "subspaces", "metric", "value", "source"}
 
 
-def _read_published(path: Path) -> list[dict[str, Any]]:
+def read_published(path: Path) -> list[dict[str, Any]]:
+    """The values from papers; none where there is no such file.
+
+    Raises:
+        MmjsdError: it is damaged.
+    """
     if not path.is_file():
         return []
     try:
@@ -161,7 +160,10 @@ def _csv(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[
 # --- Tables -----------------------------------------------------------------------------------------------
 
 
-def _sections(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[dict]) -> list[Section]:
+def sections(
+    rows: Sequence[Mapping[str, Any]], metrics: Sequence[_Metrics], literature: list[dict[str, Any]]
+) -> list[Section]:
+    """The comparison by dataset, of rows as of `compare`, their metrics and the published values."""
     found = []
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         of_dataset = [row for row in rows if row["dataset"] == dataset]
