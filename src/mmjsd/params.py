@@ -39,7 +39,7 @@ MODALITIES: dict[str, tuple[str, ...]] = {
 #: The options that each kind of dataset has.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "mnist_svhn_text": ("max_per_class", "pairs_per_sample", "standin_train", "standin_test"),
-    "celeba": ("skip_unreadable", "standin_train", "standin_val", "standin_test"),
+    "celeba": ("random_offset", "skip_unreadable", "standin_train", "standin_val", "standin_test"),
 }
 
 Positive = Annotated[float, Field(gt=0)]
@@ -70,6 +70,8 @@ class DatasetOptions(_Section):
     """Validation images of the stand-in of CelebA."""
     standin_test: Annotated[int, Field(ge=10)] = 2000
     """Test images of each stand-in source."""
+    random_offset: bool = True
+    """CelebA: start each text at a random place, as the paper does; at its first is easier to learn."""
     skip_unreadable: bool = False
     """CelebA: leave out images that are missing or damaged rather than stop."""
 

@@ -225,6 +225,15 @@ def test_attributes_are_dropped_from_the_end_until_the_text_fits() -> None:
     assert len(", ".join(words[: kept + 1])) > 256
 
 
+def test_without_random_offset_a_text_starts_at_the_first_character(tmp_path: Path) -> None:
+    placed, free = (
+        built(tmp_path / f"{random}.h5", "standin", random_offset=random).splits["train"].modalities["text"]
+        for random in (False, True)
+    )
+    starts = [text.strip("*") for text in decode(free.data)]
+    assert [text.rstrip("*") for text in decode(placed.data)] == starts
+
+
 def test_all_offsets_occur_and_a_full_text_fits() -> None:
     classes = ["a" * 254, "b" * 256]
     labels = np.array([[1, 0]] * 200 + [[0, 1], [0, 0]], np.uint8)
@@ -523,7 +532,12 @@ def test_folder_zip_and_csv_give_the_same_data(official: Path, sources: Path, tm
     both = built(tmp_path / "c.h5", sources)
     same_arrays(first, zipped)
     same_arrays(first, both)
-    assert first.params == zipped.params == both.params == {"source": "folder", "skip_unreadable": False}
+    assert (
+        first.params
+        == zipped.params
+        == both.params
+        == {"source": "folder", "random_offset": True, "skip_unreadable": False}
+    )
     assert zipped.sources == {
         "img_align_celeba.zip": sha256_file(sources / "img_align_celeba.zip"),
         **{name: sha256_file(official / name) for name in LISTS},
@@ -573,7 +587,12 @@ def test_standin_is_reproducible_and_recorded(tmp_path: Path) -> None:
         built(tmp_path / name / "x.h5", "standin")
     store = read_store(tmp_path / "a" / "x.h5")
     assert (tmp_path / "a" / "x.h5").read_bytes() == (tmp_path / "b" / "x.h5").read_bytes()
-    assert store.params == {"source": "standin", "skip_unreadable": False, **STANDIN}
+    assert store.params == {
+        "source": "standin",
+        "random_offset": True,
+        "skip_unreadable": False,
+        **STANDIN,
+    }
     assert [len(split.pairs) for split in store.splits.values()] == [12, 4, 5]
 
 

@@ -409,6 +409,7 @@ def build(
     standin_train: int,
     standin_val: int,
     standin_test: int,
+    random_offset: bool = True,
     skip_unreadable: bool = False,
 ) -> None:
     """Build the store of the kind ``celeba``: each face with the text of its attributes.
@@ -424,6 +425,7 @@ def build(
         standin_train: Stand-in faces for training.
         standin_val: Stand-in faces for validation.
         standin_test: Stand-in faces for testing.
+        random_offset: Start each text at a random place rather than at the first character.
         skip_unreadable: Leave out images that are missing or damaged, and say how many, rather than stop.
 
     Raises:
@@ -440,11 +442,12 @@ def build(
     names, labels = [names[row] for row in order], labels[order]
     parts = np.array([part_of[name] for name in names])
     _check_parts(parts, partition)
-    texts = attribute_texts(labels, classes, np.random.default_rng(seed))
+    texts = attribute_texts(labels, classes, np.random.default_rng(seed) if random_offset else None)
 
     # where the files lie is not part of the data: the same files give the same bytes from any folder
     kind = source if source in ("standin", "download") else "folder"
-    params = {"source": kind, "skip_unreadable": skip_unreadable, **(counts if kind == "standin" else {})}
+    options = {"random_offset": random_offset, "skip_unreadable": skip_unreadable}
+    params = {"source": kind, **options, **(counts if kind == "standin" else {})}
     with _scratch_files(path) as scratch:
         kept, digest = _copy_faces(images, names, attributes, parts, scratch, skip_unreadable)
         _check_parts(parts[kept], partition)

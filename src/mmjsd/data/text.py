@@ -63,19 +63,20 @@ def word_table(length: int = 8) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def attribute_texts(
-    labels: NDArray[np.uint8], classes: Sequence[str], rng: np.random.Generator, length: int = 256
+    labels: NDArray[np.uint8], classes: Sequence[str], rng: np.random.Generator | None, length: int = 256
 ) -> NDArray[np.uint8]:
     """Token ids (N, ``length``) of the texts that name the attributes ``labels`` (N, A), 1 = present.
 
     Lower case, blanks for underscores, joined by ", "; attributes are dropped from the end until the text
-    fits. It starts at a random offset; ``*`` fills the rest.
+    fits. It starts at a random offset, or at 0 without ``rng``; ``*`` fills the rest.
     """
     words = [spelled(name) for name in classes]
     ids = np.empty((len(labels), length), np.uint8)
     for start in range(0, len(labels), 256):  # a few at a time, for strings take much more memory than ids
         rows = slice(start, start + 256)
         texts = [_fitting([words[index] for index in np.flatnonzero(row)], length) for row in labels[rows]]
-        offsets = rng.integers(0, [length - len(text) for text in texts], endpoint=True)
+        room = np.array([length - len(text) for text in texts])
+        offsets = rng.integers(0, room, endpoint=True) if rng else np.zeros_like(room)
         shifted = ["*" * offset + text for offset, text in zip(offsets, texts, strict=True)]
         ids[rows] = encode(shifted, length, pad="*")
     return ids

@@ -11,7 +11,7 @@ from mmjsd import checkpoint
 from mmjsd.average_precision import average_precisions, mean_of
 from mmjsd.data.batches import as_input
 from mmjsd.data.store import Store, Table
-from mmjsd.devices import pick_device
+from mmjsd.devices import autocast, pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.models.networks.text import one_hot
 from mmjsd.models.vae import Modality
@@ -90,14 +90,16 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
     epochs = max(epochs, -(-100 // steps))
     optimiser = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=epochs * steps)
+    precision = autocast("auto", device)
     classifier.train()
     for epoch in range(epochs):
         for samples in torch.randperm(len(rows), device=device).split(batch_size):
-            logits = classifier(_varied(as_input(rows[samples]), table.kind))
+            with precision:
+                logits = classifier(_varied(as_input(rows[samples]), table.kind))
             if labels.dim() > 1:
-                loss = F.binary_cross_entropy_with_logits(logits, labels[samples].float())
+                loss = F.binary_cross_entropy_with_logits(logits.float(), labels[samples].float())
             else:
-                loss = F.cross_entropy(logits, labels[samples])
+                loss = F.cross_entropy(logits.float(), labels[samples])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
