@@ -442,7 +442,8 @@ def build(
     names, labels = [names[row] for row in order], labels[order]
     parts = np.array([part_of[name] for name in names])
     _check_parts(parts, partition)
-    texts = attribute_texts(labels, classes, np.random.default_rng(seed) if random_offset else None)
+    at_first = np.zeros(len(names), np.int64)
+    texts = attribute_texts(labels, classes, np.random.default_rng(seed) if random_offset else at_first)
 
     # where the files lie is not part of the data: the same files give the same bytes from any folder
     kind = source if source in ("standin", "download") else "folder"

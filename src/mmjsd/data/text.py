@@ -7,13 +7,16 @@ from numpy.typing import NDArray
 
 from mmjsd.errors import MmjsdError
 
-__all__ = ["ALPHABET", "WORDS", "attribute_texts", "decode", "encode", "spelled", "word_table"]
+__all__ = ["ALPHABET", "PADDING", "WORDS", "attribute_texts", "decode", "encode", "spelled", "word_table"]
 
 #: The 70 symbols of the character-level texts; a token id is a position in it.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"\\/|_@#$%^&*~`+=<>()[]{} \n"
 
 #: The English word of each digit.
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+#: Fills up the texts that name attributes.
+PADDING = "*"
 
 _CODES = np.frombuffer(ALPHABET.encode("ascii"), np.uint8)
 _UNKNOWN = 255
@@ -63,22 +66,31 @@ def word_table(length: int = 8) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def attribute_texts(
-    labels: NDArray[np.uint8], classes: Sequence[str], rng: np.random.Generator | None, length: int = 256
+    labels: NDArray[np.uint8],
+    classes: Sequence[str],
+    start: np.random.Generator | NDArray[np.integer],
+    length: int = 256,
 ) -> NDArray[np.uint8]:
     """Token ids (N, ``length``) of the texts that name the attributes ``labels`` (N, A), 1 = present.
 
     Lower case, blanks for underscores, joined by ", "; attributes are dropped from the end until the text
-    fits. It starts at a random offset, or at 0 without ``rng``; ``*`` fills the rest.
+    fits; ``*`` fills the rest.
+
+    Args:
+        start: Offset (N,) of each text, less where it would not fit, or what random offsets are drawn from.
     """
     words = [spelled(name) for name in classes]
     ids = np.empty((len(labels), length), np.uint8)
-    for start in range(0, len(labels), 256):  # a few at a time, for strings take much more memory than ids
-        rows = slice(start, start + 256)
+    for first in range(0, len(labels), 256):  # a few at a time, for strings take much more memory than ids
+        rows = slice(first, first + 256)
         texts = [_fitting([words[index] for index in np.flatnonzero(row)], length) for row in labels[rows]]
         room = np.array([length - len(text) for text in texts])
-        offsets = rng.integers(0, room, endpoint=True) if rng else np.zeros_like(room)
-        shifted = ["*" * offset + text for offset, text in zip(offsets, texts, strict=True)]
-        ids[rows] = encode(shifted, length, pad="*")
+        if isinstance(start, np.random.Generator):
+            offsets = start.integers(0, room, endpoint=True)
+        else:
+            offsets = np.minimum(start[rows], room)
+        shifted = [PADDING * offset + text for offset, text in zip(offsets, texts, strict=True)]
+        ids[rows] = encode(shifted, length, pad=PADDING)
     return ids
 
 

@@ -291,10 +291,13 @@ def _manipulation(trained: Trained) -> Drawn:
     changed = np.sort(np.argsort(np.abs(frequency - 0.25))[:12])
     edited = np.repeat(labels[:, None], len(changed) + 1, 1)  # (faces, 1 + changed, A)
     edited[:, np.arange(len(changed)) + 1, changed] ^= 1
-    words = text.attribute_texts(edited.reshape(-1, len(classes)), classes, np.random.default_rng(0))
     repeated = chosen.repeat_interleave(len(changed) + 1)
     values = {name: test.inputs(name, repeated) for name in modalities}
-    values |= {name: torch.tensor(words.astype(np.int64), device=model.device) for name in texts}
+    for name in texts:
+        # where the given text starts, for a shift would be a change of its own
+        start = (values[name] != text.ALPHABET.index(text.PADDING)).int().argmax(1).cpu().numpy()
+        words = text.attribute_texts(edited.reshape(-1, len(classes)), classes, start)
+        values[name] = torch.tensor(words.astype(np.int64), device=model.device)
     posterior = model.posterior(model.encode(values).shared, modalities).mean
     style = test.private_of(image, repeated).mean
     columns = len(changed) + 2
