@@ -41,7 +41,7 @@ def test_each_product_comes_after_what_it_is_made_from(chosen: Params) -> None:
 
 def test_names_records_and_outputs_are_unique(chosen: Params) -> None:
     products = pipeline.products(chosen)
-    assert len(products) == 2 + 6 + 4 * 2 * 2 + 2 + 3
+    assert len(products) == 2 + 6 + 4 * 2 * 2 + 2 + 4
     assert len({product.name for product in products}) == len(products)
     files = [path for product in products for path in (product.record, *product.outputs)]
     assert len(set(files)) == len(files)
@@ -69,7 +69,7 @@ def test_a_dataset_without_runs_is_not_built(tmp_path: Path) -> None:
         (
             "objective: mmvae}",
             "objective: mmvae}\n  more: {dataset: others, objective: mvae}",
-            ("compare", "curves others", "report", "publish"),
+            ("compare", "summarise", "curves others", "report", "publish"),
         ),
         (
             "runs:",

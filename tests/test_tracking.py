@@ -39,6 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "epoch,loss,divergence/content,samples_per_second,seconds\n1,3.5,0.5,9,9\n2,1.0,0.25,8,8\n"
     )
     (folder / "metrics.json").write_text(json.dumps(METRICS))
+    record = {"inputs": {"digits.h5": "a" * 64}, "outputs": {"metrics.json": "b" * 64}}
+    (folder / "evaluation.record.json").write_text(json.dumps(record))
     (folder / "figures").mkdir()
     (folder / "figures/random.png").write_bytes(b"a picture")
     content = {
@@ -107,6 +109,9 @@ def test_everything_can_be_read_back(folder: Path) -> None:
     assert tags["pipeline.key"] == "digits/js/1"
     assert tags["data.source"] == "standin"
     assert len(tags["data.sha256"]) == len(tags["params.hash"]) == 64
+    assert tags["sha256/metrics.json"] == "b" * 64
+    assert tags["version.mmjsd"]
+    assert tags["machine.cores"] == str(os.cpu_count())
     assert tags["meta/device"] == "cpu"
     assert "git.commit" not in tags  # this folder is no repository
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
@@ -144,11 +149,12 @@ def test_a_failure_keeps_the_earlier_run(folder: Path, monkeypatch: pytest.Monke
     assert [run.info.status for run in runs()] == ["FINISHED"]
 
 
-def test_the_commit_is_told(folder: Path) -> None:
-    def git(*arguments: str) -> None:
-        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+def git(*arguments: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
+
+def test_the_commit_is_told(folder: Path) -> None:
     git("init")
     git("add", "digits.h5")
     git("commit", "-m", "first")
@@ -159,6 +165,26 @@ def test_the_commit_is_told(folder: Path) -> None:
     assert len(tags["digits/js/1"]["git.commit"]) == 40
     assert tags["digits/js/1"]["git.dirty"] == "false"
     assert tags["digits/js/2"]["git.dirty"] == "true"
+
+
+def test_runs_of_other_commits_and_experiments_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git("init")
+    git("commit", "--allow-empty", "-m", "first")
+    track(folder)
+    git("commit", "--allow-empty", "-m", "second")
+    track(folder)
+    track(folder)  # takes the place of its twin
+    monkeypatch.setenv("DVC_EXP_NAME", "bold-idea")
+    track(folder)
+    experiments = [run.data.tags.get("dvc.experiment") for run in runs()]
+    assert sorted(experiments, key=str) == [None, None, "bold-idea"]
+    commits = {run.data.tags["git.commit"] for run in runs()}
+    assert len(commits) == 2
+    (found,) = client().search_runs(
+        [client().get_experiment_by_name("digits").experiment_id],
+        filter_string=f"tags.`git.commit` = '{git('rev-parse', 'HEAD~1')}'",
+    )
+    assert found.info.run_name == "js"
 
 
 @pytest.mark.parametrize(

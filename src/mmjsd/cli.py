@@ -144,6 +144,15 @@ def _compare(arguments: argparse.Namespace) -> None:
         compare(product.params["rows"], arguments.published, *product.outputs)
 
 
+def _summarise(arguments: argparse.Namespace) -> None:
+    chosen = params.load(arguments.params)
+    with _step(chosen, pipeline.summary(chosen)) as (product, _):
+        from mmjsd.reporting.summary import summarise
+
+        *headlines, curves = product.outputs
+        summarise(product.params["rows"], pipeline.HEADLINES, headlines, curves)
+
+
 def _report(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
     with _step(chosen, pipeline.report(chosen, arguments.published)) as (product, _):
@@ -170,6 +179,16 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _schema(_: argparse.Namespace) -> None:
     print(params.schema(), end="")
+
+
+def _provenance(arguments: argparse.Namespace) -> None:
+    from mmjsd.provenance import chain, describe
+
+    links = chain(arguments.folder)
+    print(describe(links))
+    if faults := dict.fromkeys(file.fault for link in links for file in link.files if file.fault):
+        raise MmjsdError("\n".join([*faults, "`snakemake --cores all` makes again what is wrong or missing"]))
+    print(f"{arguments.folder}: every hash holds")
 
 
 def _generate(arguments: argparse.Namespace) -> None:
@@ -242,10 +261,16 @@ def _parser() -> argparse.ArgumentParser:
     curves.add_argument("dataset", metavar="DATASET")
     command(commands, "track", _track, "log an evaluated run to MLflow", shared, seeded)
     compare = command(commands, "compare", _compare, "write the tables that compare all runs", shared)
+    text = "write the headlines and training curves of all runs for DVC"
+    command(commands, "summarise", _summarise, text, shared)
     report = command(commands, "report", _report, "write the report on all runs as one HTML file", shared)
     for made in (compare, report):
         made.add_argument("--published", type=Path, default=pipeline.PUBLISHED, metavar="FILE")
     command(commands, "publish", _publish, "log the comparison and the report to MLflow", shared)
+
+    text = "print what made a run, back to the source files, and check every hash"
+    origin = command(commands, "provenance", _provenance, text)
+    origin.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")
 
     generate = command(commands, "generate", _generate, "draw samples of a trained model as a picture")
     generate.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")

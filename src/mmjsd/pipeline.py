@@ -19,6 +19,7 @@ from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
 
 __all__ = [
     "BUILDERS",
+    "HEADLINES",
     "PUBLISHED",
     "classifier",
     "comparison",
@@ -32,8 +33,10 @@ __all__ = [
     "report",
     "source_folder",
     "store",
+    "summary",
     "tracking",
     "training",
+    "used_datasets",
 ]
 
 #: The module whose `build` makes the store of each kind of dataset. Names, for importing them takes long.
@@ -41,6 +44,9 @@ BUILDERS = {"mnist_svhn_text": "mmjsd.data.digits", "celeba": "mmjsd.data.faces"
 
 #: Values from papers, shown beside ours.
 PUBLISHED = Path("docs/published.yaml")
+
+#: Where the headlines of all runs lie, and nothing else.
+HEADLINES = Path("results/metrics")
 
 #: Of the report.
 TEMPLATE = Path(__file__).parent / "reporting" / "report.html.j2"
@@ -51,7 +57,7 @@ _BENCHMARKS = Path("logs/benchmarks")
 def products(params: Params, published: Path = PUBLISHED) -> list[Product]:
     """All products, each after those it is made from."""
     runs = [(run, seed) for run in params.runs for seed in params.seeds]
-    used = [key for key in params.datasets if any(run.dataset == key for run in params.runs.values())]
+    used = used_datasets(params)
     return [
         *(dataset(params, key) for key in used),
         *(classifier(params, key, modality) for key in used for modality in params.datasets[key].modalities),
@@ -61,17 +67,23 @@ def products(params: Params, published: Path = PUBLISHED) -> list[Product]:
         *(curves(params, key) for key in used),
         *(tracking(params, run, seed) for run, seed in runs),
         comparison(params, published),
+        summary(params),
         report(params, published),
         publication(params),
     ]
+
+
+def used_datasets(params: Params) -> list[str]:
+    """Keys of the datasets that have runs; no other is built."""
+    return [key for key in params.datasets if any(run.dataset == key for run in params.runs.values())]
 
 
 def source_folder(params: Params, key: str) -> Path:
     """Where the source files of a dataset lie, or are put."""
     source = _entry(params.datasets, key, "dataset").source
     if source == "standin":
-        return Path("data/sources") / key
-    return Path("data/sources/official") if source == "download" else Path(source)
+        return Path("sources/standin") / key
+    return Path("sources/official") if source == "download" else Path(source)
 
 
 def dataset(params: Params, key: str) -> Product:
@@ -230,6 +242,22 @@ def comparison(params: Params, published: Path = PUBLISHED) -> Product:
         inputs=tuple(Path(row["metrics"]) for row in rows),
         code=("mmjsd.reporting.tables",),
         benchmark=_BENCHMARKS / "compare.tsv",
+    )
+
+
+def summary(params: Params) -> Product:
+    """The headlines and training curves of all runs, as DVC reads them."""
+    rows = _rows(params)
+    headlines = [HEADLINES / row["dataset"] / row["run"] / f"seed-{row['seed']}.json" for row in rows]
+    histories = [Path(row["folder"]) / "history.csv" for row in rows]
+    return Product(
+        name="summarise",
+        record=Path("results/summary.record.json"),
+        outputs=(*headlines, Path("results/curves.csv")),
+        params={"rows": rows},
+        inputs=(*(Path(row["metrics"]) for row in rows), *histories),
+        code=("mmjsd.reporting.summary",),
+        benchmark=_BENCHMARKS / "summarise.tsv",
     )
 
 

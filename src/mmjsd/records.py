@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mmjsd import environment
 from mmjsd.errors import MmjsdError
 
 __all__ = [
@@ -197,7 +198,8 @@ def making(product: Product) -> Iterator[str]:
     product.record.parent.mkdir(parents=True, exist_ok=True)
     product.record.unlink(missing_ok=True)
     yield digest_of(origin)
-    content = {**origin, "outputs": _hashes(product.outputs)}
+    # `made` says with what, for people; it is not compared
+    content = {**origin, "outputs": _hashes(product.outputs), "made": environment.describe()}
     atomic_write(product.record, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
@@ -223,14 +225,18 @@ def _hashes(paths: Iterable[Path]) -> dict[str, str]:
     return {path.as_posix(): sha256_file(path) for path in paths}
 
 
-def reconcile(products: Iterable[Product], *, apply: bool, log: Callable[[str], None]) -> None:
+def reconcile(products: Iterable[Product], *, apply: bool, log: Callable[[str], None]) -> list[Path]:
     """Make file times and records agree with the content of the products, given in topological order.
 
     A stale product loses its record, and so do all that are made from it: whoever goes by missing files and
     file times makes them again. A fresh one that is older than what it is made from gets the present as its
-    time. Without ``apply`` nothing is touched, only the stale ones are logged.
+    time. Without ``apply`` the stale ones keep their records.
+
+    Returns:
+        The records of stale products that were there.
     """
     stale: set[Path] = set()
+    records: list[Path] = []
     record_of: dict[Path, Path] = {}
     for product in products:
         record_of |= dict.fromkeys(product.outputs, product.record)
@@ -239,16 +245,23 @@ def reconcile(products: Iterable[Product], *, apply: bool, log: Callable[[str], 
             stale |= set(product.outputs)
             if product.record.exists():
                 log(f"{product.record}: to be made again ({reason})")
+                records.append(product.record)
                 if apply:
                     product.record.unlink()
-        elif apply:
+        else:
             _renew(product, [record_of[path] for path in product.inputs if path in record_of])
+    return records
 
 
 def _renew(product: Product, records: Iterable[Path]) -> None:
     made = [*product.outputs, product.record, *([product.benchmark] if product.benchmark.exists() else [])]
-    asked = max((path.stat().st_mtime_ns for path in (*product.inputs, *records)), default=0)
-    if min(path.stat().st_mtime_ns for path in made) < asked:
+    # DVC may put links into its cache there. Of an input the newer of link and file counts for Snakemake, of
+    # an output the link, so the link is what gets another time: the cache is not ours to touch.
+    asked = max(
+        (max(path.stat().st_mtime_ns, path.lstat().st_mtime_ns) for path in (*product.inputs, *records)),
+        default=0,
+    )
+    if min(path.lstat().st_mtime_ns for path in made) < asked:
         moment = max(time.time_ns(), asked)
         for path in made:
-            os.utime(path, ns=(moment, moment))
+            os.utime(path, ns=(moment, moment), follow_symlinks=False)

@@ -4,7 +4,6 @@ import json
 import logging
 import math
 import os
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from mmjsd.environment import describe
 from mmjsd.flat import flat
 from mmjsd.records import atomic_write, digest_of, read_json, sha256_file
 
@@ -40,10 +40,11 @@ def track(
 ) -> None:
     """Log an evaluated run and write `mlflow.json`, which says where to find it.
 
-    Earlier runs of the same key are deleted once the new one is complete.
+    Earlier runs of the same key and commit are deleted once the new one is complete.
 
     Args:
-        folder: results/<dataset>/<run>/seed-<n>, with model.pt, history.csv, metrics.json and figures.
+        folder: results/<dataset>/<run>/seed-<n>, with model.pt, history.csv, metrics.json, the record of
+            their evaluation, and figures.
         store: the store it was trained on.
         experiment: name of the MLflow experiment.
         key: dataset/run/seed, the tag `pipeline.key`.
@@ -55,6 +56,7 @@ def track(
     history = read_history(folder / "history.csv")
     metrics = read_json(folder / "metrics.json", "evaluate")
     model, _ = load_model(folder)
+    record = read_json(folder / "evaluation.record.json", "evaluate")
     data = sha256_file(store)
     # what training has as last value of its curves is not logged twice
     final = {k: v for k, v in metrics.items() if not k.startswith("train/")}
@@ -63,6 +65,7 @@ def track(
         "params.hash": digest_of([run, dataset, evaluation]),
         "data.sha256": data,
         "data.source": str(dataset["source"]),
+        **{f"sha256/{file}": digest for file, digest in {**record["inputs"], **record["outputs"]}.items()},
         **{k: str(v) for k, v in final.items() if k not in numbers},
     }
     with _logging(experiment, key, name, tags, folder / "mlflow.json") as (mlflow, log_batch):
@@ -87,7 +90,7 @@ def track(
 def publish(files: Iterable[Path], out: Path) -> None:
     """Log files that concern all runs, as artifacts of a run of their own, and write where to find it.
 
-    Earlier such runs are deleted.
+    Earlier such runs of the same commit are deleted.
 
     Args:
         files: the comparison and the report.
@@ -102,7 +105,9 @@ def publish(files: Iterable[Path], out: Path) -> None:
 def _logging(
     experiment: str, key: str, name: str, tags: Mapping[str, str], out: Path
 ) -> Iterator[tuple[Any, Callable[..., None]]]:
-    """A run of MLflow that replaces those of the same key once it is complete, and is noted in `out`.
+    """A run of MLflow, noted in `out`. Once complete it replaces its twins, those of the same key and commit.
+
+    Those of other commits, and of other experiments of DVC, stay to be compared with.
 
     Yields:
         mlflow, with the run as the active one, and its `log_batch`.
@@ -117,12 +122,14 @@ def _logging(
     uri = os.environ.get("MLFLOW_TRACKING_URI", STORE)
     mlflow.set_tracking_uri(uri)
     client, experiment_id = _connect(uri, experiment)
-    earlier = client.search_runs([experiment_id], filter_string=f"tags.`pipeline.key` = '{key}'")
-    tags = {"pipeline.key": key, "mmjsd.version": version("mmjsd"), **_git_tags(), **tags}
+    tags = {"pipeline.key": key, **describe(), **tags}
+    same_key = client.search_runs([experiment_id], filter_string=f"tags.`pipeline.key` = '{key}'")
+    told = ("git.commit", "dvc.experiment")
+    twins = [run for run in same_key if all(run.data.tags.get(name) == tags.get(name) for name in told)]
     with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as started:
         yield mlflow, partial(client.log_batch, started.info.run_id)
-    for old in earlier:
-        client.delete_run(old.info.run_id)
+    for twin in twins:
+        client.delete_run(twin.info.run_id)
     content = {"run_id": started.info.run_id, "experiment": experiment, "name": name, "tracking_uri": uri}
     atomic_write(out, json.dumps(content, indent=2) + "\n")
     print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
@@ -168,16 +175,3 @@ def _curves(history: list[dict[str, float]]) -> Iterator[Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _git_tags() -> dict[str, str]:
-    """Commit of the working directory, and whether tracked files differ from it; nothing outside of git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        return {"git.commit": commit, "git.dirty": str(bool(git("status", "--porcelain", "-uno"))).lower()}
-    except (OSError, subprocess.CalledProcessError):
-        return {}

@@ -40,6 +40,8 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
         folder = tmp_path / run
         figures(folder / "figures", random="At *random* & so on", latents="A `map`")
         (folder / "metrics.json").write_text(json.dumps(METRICS | {"coherence/random": coherence}))
+        record = {"inputs": {"model.pt": "4567ef"}, "outputs": {}, "made": {"git.commit": "89abcd"}}
+        (folder / "evaluation.record.json").write_text(json.dumps(record))
         rows.append(
             {"dataset": "digits", "kind": "pictures", "source": "standin", "run": run, "seed": 1}
             | {"objective": "mmjsd", "subspaces": False}
@@ -66,7 +68,15 @@ def test_everything_is_in_one_file(arguments: dict[str, Any]) -> None:
     assert all(source.startswith("data:image/") for source in re.findall(r'(?:src|href)="([^#][^"]*)"', page))
     assert "<b>generated stand-in data</b>" in page
     assert "<b>0.750</b>" in page
-    for told in ("At *random* &amp; so on", "A <code>map</code>", "0123abcd", "weights.a", "0.5"):
+    for told in (
+        "At *random* &amp; so on",
+        "A <code>map</code>",
+        "0123abcd",
+        "4567ef",
+        "89abcd",
+        "weights.a",
+        "0.5",
+    ):
         assert told in page
     assert (
         page.index("<b>0.750</b>") < page.index("Curves") < page.index("At *random*") < page.index("0123abcd")

@@ -1,5 +1,6 @@
 """A tiny parameter file, and the real Snakemake run on it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -52,6 +53,21 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        # compiled once, the many processes of a workflow start in half the time
+        self.environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+    def call(self, *command: str, **environment: str) -> Outcome:
+        """A command run in the folder, with more variables in its environment."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+        )
+        return Outcome(done.returncode, done.stdout)
 
     def write(self, params: dict, name: str = "params.yaml") -> None:
         (self.folder / name).write_text(yaml.safe_dump(params, sort_keys=False))
@@ -59,15 +75,7 @@ class Project:
     def snakemake(self, *arguments: str) -> Outcome:
         command = [sys.executable, "-m", "snakemake", "--cores", "2"]
         command += ["--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(self.folder)]
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        return Outcome(done.returncode, done.stdout)
+        return self.call(*command, *arguments)
 
     def contents(self) -> dict[str, tuple[bytes, int]]:
         """Content and time of all products."""

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 
 from snakemake.cli import get_argument_parser
 
@@ -39,10 +40,15 @@ except MmjsdError as faults:
 
 # Snakemake goes by file times. Once, before it looks at them, they are made to agree with the records;
 # never under a running snakemake, which this one is about to be refused for.
+STALE = {}
 if workflow.is_main_process and not glob.glob(".snakemake/locks/*"):
     asked, _ = get_argument_parser().parse_known_args()
     looking_on = any(getattr(asked, mode, None) for mode in LOOKING_ON)
-    reconcile(PRODUCTS, apply=not looking_on, log=tell)
+    stale = reconcile(PRODUCTS, apply=not looking_on, log=tell)
+    if looking_on:
+        # their records stay; an input newer than them has their steps planned all the same
+        newer = tempfile.NamedTemporaryFile(prefix="other-than-recorded-")
+        STALE = dict.fromkeys(stale, newer.name)
 
 
 def needs(step):
@@ -51,7 +57,8 @@ def needs(step):
     def inputs(wildcards):
         product = step(wildcards)
         records = {path: made.record for made in PRODUCTS for path in made.outputs}
-        return [*product.inputs, *dict.fromkeys(records[path] for path in product.inputs if path in records)]
+        found = [*product.inputs, *dict.fromkeys(records[path] for path in product.inputs if path in records)]
+        return [*found, STALE[product.record]] if product.record in STALE else found
 
     return inputs
 

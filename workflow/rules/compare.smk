@@ -1,4 +1,4 @@
-"""The tables that compare all runs."""
+"""The tables that compare all runs, for people and for DVC."""
 
 
 rule compare:
@@ -23,3 +23,24 @@ rule compare:
     shell:
         "mmjsd compare --published {params.published:q}"
         " --params {params.file:q} 2>&1 | tee {log}"
+
+
+rule summarise:
+    message:
+        "summing up the runs for DVC"
+    input:
+        needs(lambda w: pipeline.summary(PARAMS)),
+    output:
+        *pipeline.summary(PARAMS).outputs,
+        record="results/summary.record.json",
+    params:
+        file=PARAMETER_FILE,
+    log:
+        "logs/summarise.log",
+    benchmark:
+        "logs/benchmarks/summarise.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    shell:
+        "mmjsd summarise --params {params.file:q} 2>&1 | tee {log}"

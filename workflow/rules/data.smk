@@ -20,3 +20,11 @@ rule dataset:
         mem_mb=4000,
     shell:
         "mmjsd data build {wildcards.dataset} --params {params.file:q} 2>&1 | tee {log}"
+
+
+# what the stage `data` of dvc.yaml makes
+rule datasets:
+    message:
+        "all stores are built"
+    input:
+        expand("data/{key}{end}", key=pipeline.used_datasets(PARAMS), end=[".h5", ".record.json"]),

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -13,6 +12,7 @@ import jinja2
 from markupsafe import Markup, escape
 from PIL import Image
 
+from mmjsd.environment import describe
 from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
 from mmjsd.records import atomic_write, read_json
@@ -20,8 +20,6 @@ from mmjsd.reporting.catalogue import CAPTIONS
 from mmjsd.reporting.tables import read_published, sections
 
 __all__ = ["write_report"]
-
-_PACKAGES = ("mmjsd", "torch", "numpy", "scikit-learn", "h5py", "mlflow", "snakemake")
 
 
 def write_report(
@@ -36,7 +34,8 @@ def write_report(
     """Write the report of all runs.
 
     Args:
-        rows: as of :func:`mmjsd.reporting.tables.compare`, with `folder`, that of the run and seed.
+        rows: as of :func:`mmjsd.reporting.tables.compare`, with `folder`, that of the run and seed, where the
+            record of its evaluation is.
         datasets: key -> its parameters, and `figures`, the folder of the figures that compare its runs.
         runs: key -> its parameters.
         evaluation: the parameters of the evaluation.
@@ -68,9 +67,9 @@ def write_report(
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters["inline"] = _inline
     page = environment.from_string(template.read_text("utf-8"))
-    versions = [("python", platform.python_version()), ("system", platform.platform())]
-    versions += [(package, version(package)) for package in _PACKAGES]
-    atomic_write(out, page.render(datasets=shown, version=version("mmjsd"), versions=versions))
+    atomic_write(
+        out, page.render(datasets=shown, version=version("mmjsd"), environment=list(describe().items()))
+    )
 
 
 def _run(
@@ -78,6 +77,8 @@ def _run(
 ) -> dict[str, Any]:
     figures = list(_figures(Path(row["folder"]) / "figures"))
     figures.sort(key=lambda figure: not _is_shown(figure["name"]))
+    record = read_json(Path(row["folder"]) / "evaluation.record.json", "evaluate")
+    hashes = {**record["inputs"], **record["outputs"]}
     seconds, judged = metrics["meta/train_seconds"], metrics["meta/evaluation_seconds"]
     return {
         "title": f"{row['run']}, seed {row['seed']}",
@@ -92,6 +93,8 @@ def _run(
             *flat(run),
             *flat(evaluation, "evaluation."),
             *((k, v) for k, v in metrics.items() if k.startswith("meta/")),
+            *record["made"].items(),
+            *((f"sha256 of {file}", digest) for file, digest in hashes.items()),
         ],
     }
 

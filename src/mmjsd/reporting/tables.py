@@ -13,7 +13,7 @@ import yaml
 from mmjsd.errors import MmjsdError
 from mmjsd.records import atomic_write, read_json
 
-__all__ = ["Section", "Table", "compare", "read_published", "sections"]
+__all__ = ["Section", "Table", "compare", "headline", "read_published", "sections"]
 
 #: Parts of a metrics file that say how it came about, or don't compare across objectives.
 _NOT_COMPARED = ("meta/", "train/", "classifier/", "likelihood_error/", "attributes/")
@@ -200,6 +200,12 @@ def _headline(measured: Mapping[str, list[_Metrics]]) -> Table:
     times = [_duration(statistics.mean(values)) if values else "" for values in seconds]
     rows = [[run, *(column[index] for column in cells), times[index]] for index, run in enumerate(measured)]
     return Table(["run", *columns, "training time"], rows)
+
+
+def headline(metrics: _Metrics) -> dict[str, float]:
+    """The few most telling metrics of a run, as far as it has them."""
+    found = _with_summaries(metrics)
+    return {key: found[key] for key in (*_HEADLINE.values(), "meta/train_seconds") if key in found}
 
 
 def _with_summaries(metrics: _Metrics) -> _Metrics:

@@ -1,0 +1,61 @@
+"""Where and with what something is made: the commit, the versions of the libraries, the machine."""
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import version
+
+__all__ = ["describe"]
+
+#: Libraries whose version may show in what is made.
+_PACKAGES = ("mmjsd", "torch", "numpy", "scipy", "scikit-learn", "h5py", "pillow", "snakemake", "mlflow")
+
+
+def describe() -> dict[str, str]:
+    """Everything of it, as names and values: `git.commit`, `version.torch`, `machine.processor`, ..."""
+    return {
+        **_git_state(),
+        "version.python": platform.python_version(),
+        **{f"version.{package}": version(package) for package in _PACKAGES},
+        "machine.system": f"{platform.system()} {platform.machine()}",
+        "machine.processor": _processor(),
+        "machine.cores": str(os.cpu_count()),
+        **({"machine.gpu": gpu} if (gpu := _gpu()) else {}),
+    }
+
+
+def _git_state() -> dict[str, str]:
+    """Commit of the working directory, `git.commit`, and whether tracked files differ from it, `git.dirty`.
+
+    In an experiment of DVC also its name, `dvc.experiment`. Nothing outside of git.
+    """
+    try:
+        state = {
+            "git.commit": _git("rev-parse", "HEAD"),
+            "git.dirty": str(bool(_git("status", "--porcelain", "-uno"))).lower(),
+        }
+    except (OSError, subprocess.CalledProcessError):
+        state = {}
+    experiment = os.environ.get("DVC_EXP_NAME")
+    return state | ({"dvc.experiment": experiment} if experiment else {})
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@cache
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _gpu() -> str | None:
+    # a step that has not imported torch has not used a GPU
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None

@@ -1,0 +1,142 @@
+"""Where a run's numbers come from: the chain of records from the source files to the metrics, each checked.
+
+Every step leaves a record of the sha256 of what it read and wrote (:mod:`mmjsd.records`). Here they are
+followed back from a run's folder, and held against the files as they are.
+"""
+
+import contextlib
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmjsd import pipeline
+from mmjsd.errors import MmjsdError
+from mmjsd.records import sha256_file
+
+__all__ = ["Link", "chain", "describe"]
+
+
+class File(NamedTuple):
+    """A file that a step read or wrote."""
+
+    role: str
+    """`source`, `read` or `wrote`."""
+    name: str
+    recorded: str
+    """Its sha256 when that step was made."""
+    found: str | None
+    """Its sha256 now; None if it is not there."""
+
+    @property
+    def fault(self) -> str | None:
+        """What is wrong with it. A source may be gone once the store is built."""
+        if self.found == self.recorded or (self.role == "source" and self.found is None):
+            return None
+        if self.found is None:
+            return f"{self.name}: is missing"
+        return (
+            f"{self.name}: is not what was recorded (sha256 {self.found[:12]}, recorded {self.recorded[:12]})"
+        )
+
+
+class Link(NamedTuple):
+    """One step of the chain."""
+
+    record: Path
+    files: list[File]
+    params: Mapping[str, Any]
+    made: Mapping[str, str]
+    """With what: commit, versions, machine."""
+
+
+def chain(folder: Path) -> list[Link]:
+    """The steps that made the run in results/<dataset>/<run>/seed-<n>, sources first.
+
+    Raises:
+        MmjsdError: not the folder of an evaluated run, or a damaged record.
+    """
+    folder = folder.resolve()
+    waiting = sorted(folder.glob("*.record.json"))
+    if folder / "evaluation.record.json" not in waiting or len(folder.parents) < 4:
+        raise MmjsdError(f"{folder}: no evaluated run; give results/DATASET/RUN/seed-N, or evaluate it")
+    root = folder.parents[3]
+    before = [*root.glob("data/*.record.json"), *folder.parents[1].glob("classifiers/*/record.json")]
+    makers = {name: record for record in before for name in _read(record)["outputs"]}
+    found: dict[Path, Link] = {}
+    while waiting:
+        record = waiting.pop()
+        if record not in found:
+            content = _read(record)
+            found[record] = _link(root, record, content)
+            waiting += [makers[name] for name in content["inputs"] if name in makers]
+    return sorted(found.values(), key=_place)
+
+
+def _place(link: Link) -> tuple[int, str]:
+    """Stores, classifiers, then the steps of the run."""
+    order = ["record.json", "training.record.json", "evaluation.record.json", "figures.record.json"]
+    name = link.record.name
+    place = order.index(name) if name in order else len(order)
+    return -1 if link.record.parts[0] == "data" else place, link.record.as_posix()
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(record.read_bytes())
+    except ValueError:
+        content = None
+    parts = ("params", "inputs", "outputs", "made")
+    if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in parts):
+        raise MmjsdError(f"{record}: damaged; delete it, and `snakemake` makes again what it is of")
+    return content
+
+
+def _link(root: Path, record: Path, content: Mapping[str, Any]) -> Link:
+    files = [
+        File(role, name, digest, sha256_file(path) if (path := root / name).is_file() else None)
+        for role, key in (("read", "inputs"), ("wrote", "outputs"))
+        for name, digest in content[key].items()
+    ]
+    stores = [root / file.name for file in files if file.name.endswith(".h5") and file.role == "wrote"]
+    if stores and not any(file.fault for file in files):
+        files = [*_sources(stores[0], content), *files]
+    return Link(record.relative_to(root), files, content["params"], content["made"])
+
+
+def _sources(store: Path, content: Mapping[str, Any]) -> Iterator[File]:
+    """What the store was built from, as it says itself, and what is there of that."""
+    from mmjsd.data.store import read_store
+
+    builder = importlib.import_module(pipeline.BUILDERS[content["params"]["kind"]])
+    root = store.parents[1]
+    places = [root / "sources/standin" / store.stem] if content["params"].get("source") == "standin" else []
+    places += [root / "sources/official"] if content["params"].get("source") == "download" else []
+    places += [place for name in content["inputs"] for place in (root / name).parents[:2]]
+    recorded = read_store(store).sources
+    here: dict[str, Path] = {}
+    for place in places:
+        with contextlib.suppress(MmjsdError):
+            here = here or {path.name: path for path in builder.find_sources(place).values()}
+    for name, digest in recorded.items():
+        path = here.get(name.rstrip("/"))
+        found = None if path is None else builder.digest_images(path) if path.is_dir() else sha256_file(path)
+        yield File("source", name if path is None else _relative(path, root), digest, found)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def describe(links: list[Link]) -> str:
+    """The chain for people: each step with its files, parameters and what it was made with."""
+    lines = []
+    for link in links:
+        lines.append(link.record.as_posix())
+        for file in link.files:
+            gone = "  (not here any more)" if file.found is None else ""
+            lines.append(f"  {file.role:<7} {file.recorded}  {file.name}{gone}")
+        lines.append(f"  params  {json.dumps(link.params, sort_keys=True)}")
+        lines.append(f"  made    {', '.join(f'{name} {value}' for name, value in link.made.items())}")
+    return "\n".join(lines)

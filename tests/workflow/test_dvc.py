@@ -1,0 +1,410 @@
+"""Real DVC beside real Snakemake, in a git repository of its own: they agree on what is up to date."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from project import REPOSITORY, Outcome, Project
+
+PIPELINE = (
+    "Snakefile",
+    "workflow",
+    "profiles",
+    "src",
+    "docs",
+    ".dvc",
+    ".dvcignore",
+    ".gitignore",
+    "dvc.yaml",
+)
+
+
+class Repository(Project):
+    """A project in a git repository of its own, with the code that makes it."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        # `snakemake` and `mmjsd` of this environment, and the code of this repository
+        self.environment |= {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(folder / "src"),
+            "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            **{f"GIT_{who}_NAME": "a" for who in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{who}_EMAIL": "a@b" for who in ("AUTHOR", "COMMITTER")},
+        }
+
+    def git(self, *arguments: str) -> str:
+        outcome = self.call("git", *arguments)
+        assert outcome.code == 0, outcome.output
+        return outcome.output.strip()
+
+    def commit(self, message: str) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", message)
+
+    def dvc(self, *arguments: str, **environment: str) -> Outcome:
+        return self.call("dvc", *arguments, **environment)
+
+    def snakemake(self, *arguments: str) -> Outcome:
+        return self.call("snakemake", "--cores", "2", *arguments)
+
+    def change(self, run: str, **entries: object) -> None:
+        """Parameters of one run of params.yaml; none removes the run."""
+        params = yaml.safe_load((self.folder / "params.yaml").read_text())
+        params["runs"][run] = {**params["runs"].get(run, {}), **entries}
+        if not entries:
+            del params["runs"][run]
+        self.write(params)
+
+    def agree(self) -> None:
+        """Both tools say that everything is up to date, and that changes nothing."""
+        before = self.bytes()
+        status = self.dvc("status")
+        assert "up to date" in status.output, status.output
+        planned = self.snakemake("--dry-run")
+        assert "Nothing to be done" in planned.output, planned.output
+        assert "to be made again" not in planned.output, planned.output
+        assert self.bytes() == before
+
+    def bytes(self) -> dict[str, bytes]:
+        """The content of all products."""
+        return {name: content for name, (content, _) in self.contents().items()}
+
+    def of(self, run: str) -> dict[str, bytes]:
+        """The files of one run."""
+        return {name: content for name, content in self.bytes().items() if f"/{run}/" in name}
+
+
+def runs_made(outcome: Outcome) -> set[str]:
+    """The runs that were trained."""
+    assert outcome.code == 0, outcome.output
+    return set(re.findall(r"training (\w+), seed", " ".join(outcome.jobs)))
+
+
+@pytest.fixture(scope="module")
+def adopted(made: tuple[Project, Outcome], tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """What a finished `snakemake` left, taken over by DVC, committed and pushed; no test may change it."""
+    folder = tmp_path_factory.mktemp("dvc") / "repository"
+    shutil.copytree(made[0].folder, folder)
+    shutil.rmtree(folder / ".snakemake", ignore_errors=True)
+    for name in PIPELINE:
+        source = REPOSITORY / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("tmp", "cache", "__pycache__", "config.local")
+            shutil.copytree(source, folder / name, ignore=ignored)
+        else:
+            shutil.copy(source, folder / name)
+    repository = Repository(folder)
+    repository.git("init", "-q", "-b", "main")
+    repository.commit("What is to be made")
+    before = repository.contents()
+    outcome = repository.dvc("repro")
+    assert outcome.code == 0, outcome.output
+    assert outcome.jobs <= {"all stores are built"}
+    assert repository.contents() == before
+    repository.dvc("remote", "add", "--default", "storage", str(folder.parent / "storage"))
+    repository.commit("What was made")
+    assert repository.dvc("push").code == 0
+    return repository
+
+
+@pytest.fixture
+def repository(adopted: Repository, tmp_path: Path) -> Repository:
+    """A copy of it."""
+    return Repository(Path(shutil.copytree(adopted.folder, tmp_path / "repository", symlinks=True)))
+
+
+def clone_of(repository: Repository, folder: Path) -> Repository:
+    repository.git("clone", "-q", str(repository.folder), str(folder))
+    return Repository(folder)
+
+
+def test_after_snakemake_and_dvc_both_say_up_to_date(adopted: Repository) -> None:
+    adopted.agree()
+    again = adopted.dvc("repro")
+    assert "Data and pipelines are up to date" in again.output, again.output
+
+
+def test_a_clone_with_pulled_artifacts_is_up_to_date(repository: Repository, tmp_path: Path) -> None:
+    clone = clone_of(repository, tmp_path / "clone")
+    pulled = clone.dvc("pull")
+    assert pulled.code == 0, pulled.output
+    clone.agree()
+    assert "Nothing to be done" in clone.snakemake().output
+    checked = clone.call("mmjsd", "provenance", "results/tiny/js/seed-1")
+    assert checked.code == 0, checked.output
+    assert "every hash holds" in checked.output
+    clone.change("moe", beta=1.5)
+    assert runs_made(clone.dvc("repro")) == {"moe"}
+    clone.agree()
+
+
+def test_the_store_has_one_number_everywhere(adopted: Repository) -> None:
+    import mlflow
+
+    metrics = json.loads((adopted.folder / "results/tiny/js/seed-1/metrics.json").read_bytes())
+    number = metrics["meta/data_sha256"]
+    (record,) = [json.loads((adopted.folder / name).read_bytes()) for name in ("data/tiny.record.json",)]
+    assert record["outputs"] == {"data/tiny.h5": number}
+    assert number in adopted.call("sha256sum", "data/tiny.h5").output
+    assert number in (adopted.folder / "results/report.html").read_text()
+    client = mlflow.MlflowClient(f"sqlite:///{adopted.folder / 'mlflow.db'}")
+    place = json.loads((adopted.folder / "results/tiny/js/seed-1/mlflow.json").read_bytes())
+    assert client.get_run(place["run_id"]).data.tags["data.sha256"] == number
+    lock = yaml.safe_load((adopted.folder / "dvc.lock").read_text())
+    (data,) = lock["stages"]["data"]["outs"]
+    listed = json.loads(
+        (adopted.folder / f".dvc/cache/files/md5/{data['md5'][:2]}/{data['md5'][2:]}").read_text()
+    )
+    (store,) = [entry["md5"] for entry in listed if entry["relpath"] == "tiny.h5"]
+    cached = adopted.folder / f".dvc/cache/files/md5/{store[:2]}/{store[2:]}"
+    assert cached.read_bytes() == (adopted.folder / "data/tiny.h5").read_bytes()
+
+
+def test_a_changed_and_a_reverted_run_are_made_and_no_other(repository: Repository) -> None:
+    first = repository.of("js")
+    repository.change("moe", beta=1.5)
+    assert runs_made(repository.dvc("repro")) == {"moe"}
+    repository.agree()
+    assert "1.5" in repository.dvc("params", "diff").output
+    assert "results/metrics/tiny/moe/seed-1.json" in repository.dvc("metrics", "diff").output
+    repository.commit("Another beta")
+    repository.git("checkout", "HEAD~1", "--", "params.yaml")
+    assert runs_made(repository.snakemake()) == {"moe"}
+    adopting = repository.dvc("repro")
+    assert runs_made(adopting) == set()
+    repository.agree()
+    assert repository.of("js") == first
+
+
+def test_an_added_run_is_made_and_a_removed_one_leaves_the_tables(repository: Repository) -> None:
+    repository.change("poe", dataset="tiny", objective="mvae")
+    assert runs_made(repository.dvc("repro")) == {"poe"}
+    repository.agree()
+    assert "poe/seed-1.json" in repository.dvc("metrics", "show").output
+    repository.change("poe")
+    outcome = repository.dvc("repro")
+    assert runs_made(outcome) == set()
+    repository.agree()
+    assert "poe" not in repository.dvc("metrics", "show").output
+    assert "poe" not in (repository.folder / "results/comparison.md").read_text()
+
+
+def test_no_branch_keeps_a_model_of_another(repository: Repository) -> None:
+    main = repository.of("js")
+    repository.git("checkout", "-q", "-b", "other")
+    repository.change("js", shared_latent=7)
+    assert runs_made(repository.dvc("repro")) == {"js"}
+    repository.commit("A smaller latent")
+    other = repository.of("js")
+    assert main["results/tiny/js/seed-1/model.pt"] != other["results/tiny/js/seed-1/model.pt"]
+
+    # with `dvc checkout`: the very files of then
+    repository.git("checkout", "-q", "main")
+    assert repository.dvc("checkout").code == 0
+    assert repository.of("js") == main
+    repository.agree()
+
+    # without: the model of the other branch is there, seen as such, and made again
+    repository.git("checkout", "-q", "other")
+    assert "js/seed-1/training.record.json: to be made again (other params)" in (
+        repository.snakemake("--dry-run").output
+    )
+    assert "up to date" not in repository.dvc("status").output
+    assert runs_made(repository.dvc("repro")) == {"js"}
+    model = "results/tiny/js/seed-1/model.pt"
+    assert repository.of("js")[model] == other[model]
+
+
+def test_an_artifact_edited_by_hand_is_found_and_made_again(repository: Repository) -> None:
+    model = repository.folder / "results/tiny/js/seed-1/model.pt"
+    intact = model.read_bytes()
+    model.write_bytes(intact[:-1] + b"x")
+    told = repository.call("mmjsd", "provenance", "results/tiny/js/seed-1")
+    assert told.code == 1
+    assert "results/tiny/js/seed-1/model.pt: is not what was recorded" in told.output
+    assert "Traceback" not in told.output
+    assert runs_made(repository.dvc("repro")) == {"js"}
+    assert model.read_bytes() == intact
+    repository.agree()
+
+
+def test_code_makes_again_what_depends_on_it_and_a_comment_nothing(repository: Repository) -> None:
+    code = repository.folder / "src/mmjsd/reporting/tables.py"
+    text = code.read_text()
+    code.write_text("# a comment\n" + text)
+    before = repository.contents()
+    outcome = repository.dvc("repro")
+    assert outcome.jobs == set(), outcome.output
+    assert repository.contents() == before
+    repository.agree()
+    code.write_text(text + "\nMORE = 1\n")
+    outcome = repository.dvc("repro")
+    assert "comparing the runs" in outcome.jobs, outcome.output
+    assert not any(job.startswith(("training", "evaluating", "building")) for job in outcome.jobs)
+    repository.agree()
+
+
+@pytest.mark.parametrize(("first", "then"), [("dvc repro", "snakemake"), ("snakemake", "dvc repro")])
+def test_one_goes_on_where_the_other_was_killed(repository: Repository, first: str, then: str) -> None:
+    repository.change("js", epochs=3)
+    command = first.split() + (["--cores", "2"] if first == "snakemake" else [])
+    process = subprocess.Popen(
+        command,
+        cwd=repository.folder,
+        env=repository.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    checkpoint = repository.folder / "results/tiny/js/seed-1/checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert checkpoint.exists()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    outcome = repository.dvc("repro") if then == "dvc repro" else repository.snakemake()
+    assert runs_made(outcome) == {"js"}
+    if then == "snakemake":
+        assert runs_made(repository.dvc("repro")) == set()
+    repository.agree()
+
+
+def test_an_experiment_has_one_name_in_dvc_and_mlflow(repository: Repository) -> None:
+    import mlflow
+
+    repository.change("moe", beta=2.5)  # the default, so nothing changes
+    repository.commit("Say beta")
+    ran = repository.dvc("exp", "run", "--name", "more-beta", "--set-param", "runs.moe.beta=5")
+    assert runs_made(ran) == {"moe"}
+    repository.agree()
+    shown = repository.dvc("exp", "show", "--csv").output
+    assert "more-beta" in shown
+    client = mlflow.MlflowClient(f"sqlite:///{repository.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    (run,) = client.search_runs([experiment], filter_string="tags.`dvc.experiment` = 'more-beta'")
+    assert run.data.params["beta"] == "5.0"
+    found = client.search_runs(
+        [experiment], filter_string=f"tags.`git.commit` = '{run.data.tags['git.commit']}'"
+    )
+    assert run.info.run_id in {other.info.run_id for other in found}
+
+
+def test_curves_of_all_runs_are_in_one_plot(repository: Repository) -> None:
+    shown = repository.dvc("plots", "show", "--out", "plots")
+    assert shown.code == 0, shown.output
+    page = (repository.folder / "plots/index.html").read_text()
+    assert '"run": "js"' in page
+    assert '"run": "moe"' in page
+    assert '"field": "run"' in page
+    assert repository.dvc("plots", "diff", "HEAD~1", "--json").code == 0
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink"])
+def test_links_into_the_cache_are_replaced_and_never_written_through(
+    repository: Repository, link: str
+) -> None:
+    repository.dvc("config", "cache.type", link)
+    assert repository.dvc("checkout", "--relink").code == 0
+    repository.change("js", beta=1.5)
+    outcome = repository.dvc("repro")
+    assert outcome.code == 0, outcome.output
+    repository.agree()
+    for file in (repository.folder / ".dvc/cache/files/md5").glob("*/*"):
+        if file.suffix != ".dir":
+            assert f"{file.parent.name}{file.name}" in repository.call("md5sum", str(file)).output
+
+
+def test_what_is_missing_in_cache_and_remote_is_told_and_made_again(repository: Repository) -> None:
+    shutil.rmtree(repository.folder / ".dvc/cache")
+    shutil.rmtree(repository.folder / "results")
+    repository.dvc("remote", "modify", "storage", "url", str(repository.folder / "nowhere"))
+    pulled = repository.dvc("pull")
+    assert pulled.code != 0
+    assert "Traceback" not in pulled.output
+    assert runs_made(repository.dvc("repro")) == {"js", "moe"}
+    repository.agree()
+
+
+@pytest.mark.parametrize("text", ["not: [a lock", "schema: '2.0'\nstages: {data: 3}\n", ""])
+def test_a_damaged_lock_is_told_and_can_be_taken_from_git(repository: Repository, text: str) -> None:
+    (repository.folder / "dvc.lock").write_text(text)
+    outcome = repository.dvc("repro")
+    if outcome.code:
+        assert "dvc.lock" in outcome.output
+        assert "Traceback" not in outcome.output
+    repository.git("checkout", "dvc.lock")
+    repository.agree()
+
+
+def test_a_lock_of_other_data_is_found(repository: Repository) -> None:
+    lock = repository.folder / "dvc.lock"
+    number = yaml.safe_load(lock.read_text())["stages"]["results"]["outs"][0]["md5"]
+    lock.write_text(lock.read_text().replace(number, "0" * 32 + ".dir"))
+    assert "results" in repository.dvc("status").output
+    assert runs_made(repository.dvc("repro")) == set()
+    repository.agree()
+    assert number in lock.read_text()
+
+
+# --- A remote like S3 ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A server that speaks S3, for this test alone: its address and credentials."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "NO_PROXY": "127.0.0.1",
+    }
+    server.stop()
+
+
+def test_artifacts_come_back_from_s3(
+    repository: Repository, tmp_path: Path, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import boto3
+
+    for name, value in s3.items():
+        monkeypatch.setenv(name, value)
+    bucket = boto3.resource("s3", endpoint_url=s3["AWS_ENDPOINT_URL"]).Bucket("runs")
+    bucket.create()
+    repository.dvc("remote", "add", "--default", "--force", "cloud", "s3://runs/mmjsd")
+    refused = repository.dvc("push", **s3 | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    assert refused.code != 0
+    assert "Traceback" not in refused.output
+    pushed = repository.dvc("push", **s3)
+    assert pushed.code == 0, pushed.output
+    before = repository.bytes()
+    for folder in (".dvc/cache", "data", "results"):
+        shutil.rmtree(repository.folder / folder)
+    # broken mid-transfer: an object is lost, then comes back
+    victim = max(bucket.objects.all(), key=lambda item: item.size)
+    content = victim.get()["Body"].read()
+    victim.delete()
+    broken = repository.dvc("pull", **s3)
+    assert broken.code != 0
+    assert "Traceback" not in broken.output
+    bucket.put_object(Key=victim.key, Body=content)
+    pulled = repository.dvc("pull", **s3)
+    assert pulled.code == 0, pulled.output
+    assert repository.bytes() == before
+    repository.agree()
