@@ -58,38 +58,31 @@ def chain(folder: Path) -> list[Link]:
         MmjsdError: not the folder of an evaluated run, or a damaged record.
     """
     folder = folder.resolve()
-    waiting = sorted(folder.glob("*.record.json"))
-    if folder / "evaluation.record.json" not in waiting or len(folder.parents) < 4:
+    last = folder / "evaluation.record.json"
+    if not last.is_file() or len(folder.parents) < 4:
         raise MmjsdError(f"{folder}: no evaluated run; give results/DATASET/RUN/seed-N, or evaluate it")
-    root = folder.parents[3]
-    before = [*root.glob("data/*.record.json"), *folder.parents[1].glob("classifiers/*/record.json")]
-    makers = {name: record for record in before for name in _read(record)["outputs"]}
-    found: dict[Path, Link] = {}
-    while waiting:
-        record = waiting.pop()
-        if record not in found:
-            content = _read(record)
-            found[record] = _link(root, record, content)
-            waiting += [makers[name] for name in content["inputs"] if name in makers]
-    return sorted(found.values(), key=_place)
-
-
-def _place(link: Link) -> tuple[int, str]:
-    """Stores, classifiers, then the steps of the run."""
-    order = ["record.json", "training.record.json", "evaluation.record.json", "figures.record.json"]
-    name = link.record.name
-    place = order.index(name) if name in order else len(order)
-    return -1 if link.record.parts[0] == "data" else place, link.record.as_posix()
+    dataset, root = folder.parents[1], folder.parents[3]
+    classifiers = sorted(dataset.glob("classifiers/*/record.json"))
+    store = root / "data" / f"{dataset.name}.record.json"
+    steps = [store, *classifiers, folder / "training.record.json", last]
+    contents = {step: _read(step) for step in steps}
+    needed = set(contents[last]["inputs"])
+    links = [_link(root, last, contents[last])]
+    for step in reversed(steps[:-1]):
+        if needed & set(contents[step]["outputs"]):
+            needed |= set(contents[step]["inputs"])
+            links.insert(0, _link(root, step, contents[step]))
+    return links
 
 
 def _read(record: Path) -> dict[str, Any]:
     try:
         content = json.loads(record.read_bytes())
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         content = None
     parts = ("params", "inputs", "outputs", "made")
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in parts):
-        raise MmjsdError(f"{record}: damaged; delete it, and `snakemake` makes again what it is of")
+        raise MmjsdError(f"{record}: damaged or missing; `snakemake --cores all` makes again what it is of")
     return content
 
 
