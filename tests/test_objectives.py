@@ -86,6 +86,25 @@ def test_every_parameter_learns(store, objective, options):
 
 
 @pytest.mark.parametrize("objective", ["mmjsd", "mvae", "mmvae"])
+def test_warmup_scales_the_divergences_and_nothing_else(store, objective):
+    """Loss, gradient and logged terms are those of a beta that much smaller."""
+    model, warming, batch, run = setup(store, objective=objective, beta=2.0, **SUBSPACES)
+    smaller = OBJECTIVES[objective](
+        modalities_of(store.splits["train"]), run.model_copy(update={"beta": 0.5})
+    )
+    found = []
+    for computed, warmup in ((warming, torch.tensor(0.25)), (smaller, 1.0), (warming, 1.0)):
+        torch.manual_seed(1)
+        model.zero_grad()
+        loss, terms = computed(model, batch, warmup)
+        loss.backward()
+        found.append([loss.detach(), *terms.values(), *(p.grad.clone() for p in model.parameters())])
+    for one, other in zip(found[0], found[1], strict=True):
+        assert torch.equal(one, other)
+    assert found[0][0] < found[2][0]
+
+
+@pytest.mark.parametrize("objective", ["mmjsd", "mvae", "mmvae"])
 def test_what_is_missing_has_no_influence(store, objective):
     """The loss and gradients do not depend on the values at masked places."""
     model, objective, batch, _ = setup(store, objective=objective, **SUBSPACES)

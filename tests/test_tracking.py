@@ -48,6 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "run": RUN.model_dump(),
         "name": "js",
         "seed": 1,
+        "data_sha256": "0" * 64,
         "classes": list("0123456789"),
     }
     weights = build_model(MODALITIES, RUN).state_dict()

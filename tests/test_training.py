@@ -1,13 +1,15 @@
 import csv
+import functools
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import mmjsd
 from conftest import make_run, make_split
-from mmjsd import checkpoint, training
+from mmjsd import checkpoint, objectives, training
 from mmjsd.data import batches
 from mmjsd.data.batches import ResidentSplit, StreamedSplit
 from mmjsd.errors import MmjsdError
@@ -110,10 +112,132 @@ def test_damaged_checkpoint(store, tmp_path, monkeypatch):
 
 def test_loss_that_is_not_finite(store, tmp_path):
     with pytest.raises(
-        MmjsdError, match=r"runs\.tiny: loss is not finite in epoch 1, step \d+ .*learning_rate"
+        MmjsdError,
+        match=r"^runs\.tiny: epoch 1, step 2: loss is not finite \(reconstruction/.*\); lower .*clipping$",
     ):
-        train(store, tmp_path, run_options={"learning_rate": 1e30})
+        train(store, tmp_path, make_run().model_copy(update={"learning_rate": 1e30}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_term_that_failed_is_named(store, tmp_path, monkeypatch):
+    """Not those that fail after it, because of it."""
+    real = objectives.kl_divergence
+    calls = []
+
+    def failing(q, p=None):
+        calls.append(q)
+        return real(q, p) * (float("inf") if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(objectives, "kl_divergence", failing)
+    with pytest.raises(
+        MmjsdError, match=r"tiny: epoch 1, step 2: loss is not finite \(divergence/content\); "
+    ):
+        train(store, tmp_path, run_options={"objective": "mmvae"})
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_gradient_that_is_not_finite(store, tmp_path, monkeypatch, value):
+    """In step 2 of epoch 2: the checkpoint of epoch 1 stays, and training can go on from it."""
+    train(store, tmp_path / "whole")
+    build, calls = training.build_model, []
+
+    def spoiled(*arguments):
+        def spoil(gradient):
+            calls.append(1)
+            return gradient * value if len(calls) == 5 else gradient
+
+        model = build(*arguments)
+        model.heads["svhn"].bias.register_hook(spoil)
+        return model
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "build_model", spoiled)
+        with pytest.raises(
+            MmjsdError,
+            match=r"^runs\.tiny: epoch 2, step 2: gradient is not finite \(heads\.svhn\.bias\); .*"
+            r"the last good checkpoint is kept in .*checkpoint\.pt$",
+        ):
+            train(store, tmp_path / "spoiled")
+    assert len(torch.load(tmp_path / "spoiled/checkpoint.pt", weights_only=True)["history"]) == 1
+    train(store, tmp_path / "spoiled")
+    assert_same_weights(tmp_path / "whole", tmp_path / "spoiled")
+
+
+def test_weights_that_are_not_finite(store, tmp_path):
+    """After the last step of an epoch, no loss or gradient tells."""
+    run = make_run(batch_size=120).model_copy(update={"learning_rate": 1e39})
+    with pytest.raises(MmjsdError, match=r"tiny: epoch 1, step 1: weights are not finite \(encoders\.mnist"):
+        train(store, tmp_path, run)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_weights_are_finite(tmp_path):
+    content = {"kind": "model", "weights": {"a.b": torch.ones(2), "c": torch.tensor([1.0, float("nan")])}}
+    with pytest.raises(MmjsdError, match=r"model\.pt: not written, for its weights are not finite \(c\)"):
+        checkpoint.write(tmp_path / "model.pt", content)
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(MmjsdError, match=r"model\.pt: its weights are not finite \(c\); train"):
+        mmjsd.load(tmp_path)
+
+
+def norms_of_steps(store, folder, **options):
+    """The norm of the whole gradient that each step of a training is made by."""
+    norms = []
+
+    def note(optimiser, *_):
+        gradients = [p.grad.flatten() for group in optimiser.param_groups for p in group["params"]]
+        norms.append(float(torch.cat(gradients).norm()))
+
+    hook = register_optimizer_step_pre_hook(note)
+    try:
+        train(store, folder, run_options=options)
+    finally:
+        hook.remove()
+    return norms
+
+
+@pytest.mark.parametrize("objective", ["mmjsd", "mvae", "mmvae"])
+def test_clipping_bounds_the_norm_of_the_gradient(store, tmp_path, objective):
+    free = norms_of_steps(store, tmp_path / "free", objective=objective)
+    bound = float(np.median(free))
+    clipped = norms_of_steps(store, tmp_path / "clipped", objective=objective, gradient_clipping=bound)
+    assert clipped[0] == pytest.approx(min(free[0], bound), rel=1e-5)
+    assert max(clipped) <= bound * (1 + 1e-5) < max(free)
+    # a bound that none reaches changes nothing
+    high = 2 * max(free)
+    assert norms_of_steps(store, tmp_path / "high", objective=objective, gradient_clipping=high) == free
+    assert_same_weights(tmp_path / "free", tmp_path / "high")
+
+
+@pytest.mark.parametrize("objective", ["mmjsd", "mvae", "mmvae"])
+def test_beta_warms_up_step_by_step_and_goes_on_from_a_checkpoint(store, tmp_path, monkeypatch, objective):
+    factors = []
+
+    class Noting(training.OBJECTIVES[objective]):
+        def __call__(self, model, batch, warmup):
+            factors.append(float(warmup))
+            return super().__call__(model, batch, warmup)
+
+    monkeypatch.setitem(training.OBJECTIVES, objective, Noting)
+    options = {"run_options": {"objective": objective, "kl_warmup_epochs": 2}}
+    train(store, tmp_path / "whole", **options)
+    # three steps an epoch
+    assert factors == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1, 1, 1, 1])
+    interrupted(store, tmp_path / "broken", monkeypatch, 1, **options)
+    train(store, tmp_path / "broken", **options)
+    assert factors[9:] == factors[:9]
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_compiled_once_however_beta_warms_up(store, tmp_path, monkeypatch):
+    # what is compiled anew does not depend on what compiles it, and this backend takes no time
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    torch.compiler.reset()
+    options = {"compile": "on", "kl_warmup_epochs": 2}
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        train(store, tmp_path / "compiled", run_options=options)
+    train(store, tmp_path / "eager", run_options=options | {"compile": "off"})
+    assert_same_weights(tmp_path / "compiled", tmp_path / "eager")
 
 
 def test_load_gives_the_trained_model(store, tmp_path):

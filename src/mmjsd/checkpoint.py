@@ -1,6 +1,9 @@
-"""Files of weights: written whole or not at all, and read without executing code from them."""
+"""Files of weights: written whole or not at all, finite, and read without executing code from them."""
 
 import io
+import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,17 @@ import torch
 from mmjsd.errors import MmjsdError
 from mmjsd.records import atomic_write
 
-__all__ = ["random_state", "read", "restore_random_state", "unpickled", "write"]
+__all__ = ["not_finite", "random_state", "read", "restore_random_state", "unpickled", "write"]
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values. Equal content gives equal bytes, whatever the file is called."""
+    """Write tensors and plain values. Equal content gives equal bytes, whatever the file is called.
+
+    Raises:
+        MmjsdError: content["weights"] has values that are not finite; nothing is written.
+    """
+    if wrong := not_finite(content["weights"]):
+        raise MmjsdError(f"{path}: not written, for its weights are not finite ({', '.join(wrong)})")
     buffer = io.BytesIO()  # torch.save puts the name of the file it writes to into the file
     torch.save(content, buffer)
     atomic_write(path, buffer.getvalue())
@@ -23,12 +32,25 @@ def read(path: Path, kind: str, remedy: str) -> dict[str, Any]:
     """Content of a file that `write` wrote with content["kind"] == kind, on the CPU.
 
     Raises:
-        MmjsdError: missing, cut short, not such a file, or of another kind; the line ends with `remedy`.
+        MmjsdError: missing, cut short, not such a file, of another kind, or with weights that are not
+            finite; the line ends with `remedy`.
     """
     content = unpickled(path, remedy)
     if not isinstance(content, dict) or content.get("kind") != kind:
         raise MmjsdError(f"{path}: not a {kind}; {remedy}")
+    weights = content.get("weights")
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, torch.Tensor) for value in weights.values()
+    ):
+        raise MmjsdError(f"{path}: has no weights; {remedy}")
+    if wrong := not_finite(weights):
+        raise MmjsdError(f"{path}: its weights are not finite ({', '.join(wrong[:3])}); {remedy}")
     return content
+
+
+def not_finite(weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of the tensors that have values that are not finite."""
+    return [name for name, value in weights.items() if not torch.isfinite(value).all()]
 
 
 def unpickled(path: Path, remedy: str) -> Any:
@@ -38,7 +60,12 @@ def unpickled(path: Path, remedy: str) -> Any:
         MmjsdError: missing, damaged or not such a file; the line ends with `remedy`.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):  # older files of weights are none
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip():  # torch does not look at the check sums
+                    raise zipfile.BadZipFile
+        with warnings.catch_warnings(action="ignore"):  # of files that it then refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; {remedy}") from None
     except Exception:  # whatever unpickling something else comes upon

@@ -5,7 +5,7 @@ All minimise, for a batch,
     sum_j w_j E[-log p(x_j|s_j,c)] + beta (beta_style sum_j b_j KL(q(s_j|x_j) || N(0,I)) + beta_content D)
 
 and differ in how the shared latent c is drawn and in its divergence D. With modalities missing, their terms
-are left out and the weights pi renormalised over those present.
+are left out and the weights pi renormalised over those present. During the warm-up, beta is times `warmup`.
 """
 
 from typing import NamedTuple
@@ -59,11 +59,17 @@ class _Objective:
             pi = pi[:, None] * (torch.cat([present, torch.ones_like(present[:1])]) if prior else present)
         return pi / pi.sum(0)
 
-    def divergences(self, content: Tensor, style: Tensor | float) -> Tensor:
-        return self.beta * (self.beta_style * style + self.beta_content * content)
+    def divergences(self, content: Tensor, style: Tensor | float, warmup: Tensor | float) -> Tensor:
+        return self.beta * warmup * (self.beta_style * style + self.beta_content * content)
 
     def total(
-        self, model: MultimodalVAE, batch: Batch, posteriors: Posteriors, c: Tensor, content: Tensor
+        self,
+        model: MultimodalVAE,
+        batch: Batch,
+        warmup: Tensor | float,
+        posteriors: Posteriors,
+        c: Tensor,
+        content: Tensor,
     ) -> Loss:
         """Loss with the shared latent c (B, D) and its divergence `content` (B,)."""
         reconstruction: Tensor | float = 0.0
@@ -80,7 +86,7 @@ class _Objective:
                 style = style + self.style_weights[name] * kl
                 terms[f"divergence/style/{name}"] = kl.mean().detach()
         terms["divergence/content"] = content.mean().detach()
-        return Loss((reconstruction + self.divergences(content, style)).mean(), terms)
+        return Loss((reconstruction + self.divergences(content, style, warmup)).mean(), terms)
 
 
 class MMJSD(_Objective):
@@ -90,11 +96,11 @@ class MMJSD(_Objective):
     prior f (geometric: a product of experts; arithmetic: a mixture).
     """
 
-    def __call__(self, model: MultimodalVAE, batch: Batch) -> Loss:
+    def __call__(self, model: MultimodalVAE, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
         posteriors = model.encode(batch.values)
         c = stratified_mixture(posteriors.shared, self.weights(batch, prior=False)).rsample()
         content = jensen_shannon(with_prior(posteriors.shared), self.weights(batch, prior=True), self.mean)
-        return self.total(model, batch, posteriors, c, content)
+        return self.total(model, batch, warmup, posteriors, c, content)
 
 
 class MMVAE(_Objective):
@@ -103,13 +109,13 @@ class MMVAE(_Objective):
     c from the mixture of the unimodal posteriors; D = sum_j pi_j KL(q(c|x_j) || N(0, I)).
     """
 
-    def __call__(self, model: MultimodalVAE, batch: Batch) -> Loss:
+    def __call__(self, model: MultimodalVAE, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
         posteriors = model.encode(batch.values)
         weights = self.weights(batch, prior=False)
         c = stratified_mixture(posteriors.shared, weights).rsample()
         each = kl_divergence(posteriors.shared)
         content = (weights.reshape(len(weights), -1) * each).sum(0)
-        return self.total(model, batch, posteriors, c, content)
+        return self.total(model, batch, warmup, posteriors, c, content)
 
 
 class MVAE(_Objective):
@@ -119,16 +125,18 @@ class MVAE(_Objective):
     ELBOs have their own samples, and their reconstruction is not weighted.
     """
 
-    def __call__(self, model: MultimodalVAE, batch: Batch) -> Loss:
+    def __call__(self, model: MultimodalVAE, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
         posteriors = model.encode(batch.values)
         present = self.weights(batch, prior=True) > 0 if batch.present is not None else None
         joint = product_of_experts(with_prior(posteriors.shared), present)
-        loss, terms = self.total(model, batch, posteriors, joint.rsample(), kl_divergence(joint))
+        c, content = joint.rsample(), kl_divergence(joint)
+        loss, terms = self.total(model, batch, warmup, posteriors, c, content)
         for expert, (name, x) in enumerate(batch.values.items()):
             q_c, q_s = posteriors.shared.at(expert), posteriors.private[name]
             nll = -model.log_likelihood(name, model.decode(name, q_s.rsample(), q_c.rsample()), x)
             style = self.style_weights[name] * kl_divergence(q_s)
-            elbo = only_present(nll + self.divergences(kl_divergence(q_c), style), batch, name).mean()
+            elbo = nll + self.divergences(kl_divergence(q_c), style, warmup)
+            elbo = only_present(elbo, batch, name).mean()
             loss = loss + elbo
             terms[f"unimodal/{name}"] = elbo.detach()
         return Loss(loss, terms)

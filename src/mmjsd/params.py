@@ -117,6 +117,8 @@ class Training(_Section):
     """Weight of the shared latent's divergence, times beta."""
     beta_style: NotNegative = 1.0
     """Weight of the private latents' divergences, times beta."""
+    kl_warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs over which beta grows from 0, step by step; 0: it has its value from the start."""
     style_weights: dict[str, NotNegative] = {}
     """b_j: weight of one modality's private divergence, times beta_style; 1 where not given."""
     weights: dict[str, NotNegative] = {}
@@ -131,6 +133,8 @@ class Training(_Section):
     """Samples of one step."""
     learning_rate: Positive = 5e-4
     """Learning rate of Adam."""
+    gradient_clipping: Positive | None = None
+    """Largest norm of a step's gradient, all parameters together; longer ones are scaled down. null: any."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

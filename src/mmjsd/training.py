@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils import clip_grads_with_norm_
 from tqdm import tqdm
 
 from mmjsd import checkpoint
@@ -61,7 +62,8 @@ def train(
         replace: discard such a checkpoint instead of refusing it.
 
     Raises:
-        MmjsdError: a checkpoint damaged or of other parameters, a loss that is not finite, no such device.
+        MmjsdError: a checkpoint damaged or of other parameters, no such device, or a loss, gradient or
+            weight that is not finite: the checkpoint of the epoch before is kept.
     """
     torch.set_num_threads(run.threads)
     torch.manual_seed(seed)
@@ -75,13 +77,7 @@ def train(
     model = build_model(modalities, run).to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
     objective: Any = OBJECTIVES[run.objective](modalities, run)
-    history: list[dict[str, float]] = []
-    resume = _read_checkpoint(folder / "checkpoint.pt", fingerprint, replace)
-    if resume:
-        model.load_state_dict(resume["model"])
-        optimiser.load_state_dict(resume["optimiser"])
-        checkpoint.restore_random_state(resume["random"])
-        history = resume["history"]
+    history = _resume(folder / "checkpoint.pt", fingerprint, replace, model, optimiser)
 
     steps = max(1, len(data) // run.batch_size)
     if repays_compilation(run.compile, run.epochs * steps * run.batch_size, device):
@@ -92,16 +88,27 @@ def train(
         started = time.perf_counter()
         losses = torch.zeros(steps, device=device)
         sums: dict[str, torch.Tensor] = {}
+        finite: list[torch.Tensor] = []
         for step, batch in enumerate(data.epoch(run.batch_size)):
             with precision:
-                loss, terms = objective(model, batch)
+                loss, terms = objective(model, batch, _warmup(run, epoch + (step + 1) / steps, device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            norms = _gradient_norms(model)
+            if run.gradient_clipping is not None:
+                total = torch.linalg.vector_norm(torch.stack(norms))
+                clip_grads_with_norm_(model.parameters(), run.gradient_clipping, total)
             optimiser.step()
             losses[step] = loss.detach()
             sums = {term: sums.get(term, 0) + value for term, value in terms.items()}
+            finite.append(torch.isfinite(torch.stack([losses[step], *terms.values(), *norms])))
             progress.step(epoch, step, losses)
-        _refuse_unless_finite(losses, sums, epoch, name, folder)
+        if fault := _not_finite(torch.stack(finite), list(sums), model):
+            kept = f"; the last good checkpoint is kept in {folder / 'checkpoint.pt'}" if epoch else ""
+            raise MmjsdError(
+                f"runs.{name}: epoch {epoch + 1}, {fault}; lower its learning_rate or set "
+                f"gradient_clipping{kept}"
+            )
         seconds = time.perf_counter() - started
         history.append(
             {"epoch": epoch + 1, "loss": losses.mean().item()}
@@ -114,7 +121,7 @@ def train(
             {
                 "kind": "checkpoint",
                 "fingerprint": fingerprint,
-                "model": model.state_dict(),
+                "weights": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "random": checkpoint.random_state(),
                 "history": history,
@@ -139,6 +146,10 @@ def train(
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
+#: What a model's file says beside its weights: key -> type.
+_SAID = {"run": dict, "name": str, "seed": int, "data_sha256": str, "modalities": list, "classes": list}
+
+
 def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, dict[str, Any]]:
     """The trained model of a run's folder, in eval mode, and what its file says of it.
 
@@ -148,9 +159,12 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
     path = Path(folder) / "model.pt"
     content = checkpoint.read(path, "model", "train the run (again) with `mmjsd train`")
     try:
+        for key, kind in _SAID.items():
+            if not isinstance(content[key], kind):
+                raise TypeError(key)
         model = build_model([Modality(*m) for m in content["modalities"]], Run(**content["run"]))
         model.load_state_dict(content["weights"])
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, MmjsdError):
         raise MmjsdError(f"{path}: written by another version; train the run again") from None
     return model.to(device).eval(), content
 
@@ -164,39 +178,76 @@ def read_history(path: Path) -> list[dict[str, float]]:
     try:
         with path.open(newline="") as file:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        if rows and {"epoch", "loss", "seconds", "samples_per_second"} <= rows[0].keys():
+        if {"loss", "seconds", "samples_per_second"} <= rows[0].keys() and [
+            row["epoch"] for row in rows
+        ] == list(range(1, len(rows) + 1)):
             return rows
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; train the run with `mmjsd train`") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, LookupError, csv.Error):
         pass
     raise MmjsdError(f"{path}: damaged; train the run again with `mmjsd train`")
 
 
-def _read_checkpoint(path: Path, fingerprint: str, replace: bool) -> dict[str, Any] | None:
+def _resume(
+    path: Path, fingerprint: str, replace: bool, model: MultimodalVAE, optimiser: torch.optim.Optimizer
+) -> list[dict[str, float]]:
+    """Bring everything to where the checkpoint was written: the history until then, if there is one."""
     if not path.exists():
-        return None
+        return []
     content = checkpoint.read(path, "checkpoint", "delete it to start over")
-    if content["fingerprint"] == fingerprint:
-        return content
-    if replace:
-        return None
-    raise MmjsdError(
-        f"{path}: belongs to other parameters, data or code; restore them, or start over with --replace"
-    )
+    if content.get("fingerprint") != fingerprint:
+        if replace:
+            return []
+        raise MmjsdError(
+            f"{path}: belongs to other parameters, data or code; restore them, or start over with --replace"
+        )
+    try:
+        model.load_state_dict(content["weights"])
+        optimiser.load_state_dict(content["optimiser"])
+        checkpoint.restore_random_state(content["random"])
+        return list(content["history"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
+        raise MmjsdError(f"{path}: damaged; delete it to start over") from None
 
 
-def _refuse_unless_finite(losses: torch.Tensor, sums: dict, epoch: int, name: str, folder: Path) -> None:
-    finite = torch.isfinite(losses)
-    if finite.all():
-        return
-    step = int((~finite).nonzero()[0]) + 1
-    terms = [term for term, total in sums.items() if not torch.isfinite(total)]
-    kept = f"; the last good checkpoint is kept in {folder / 'checkpoint.pt'}" if epoch else ""
-    raise MmjsdError(
-        f"runs.{name}: loss is not finite in epoch {epoch + 1}, step {step} ({', '.join(terms) or 'loss'}); "
-        f"lower its learning_rate{kept}"
-    )
+def _warmup(run: Run, epochs: float, device: torch.device) -> torch.Tensor | float:
+    """What beta is multiplied by after so many epochs.
+
+    A tensor where it changes: compiled code has a number as a constant, and is compiled anew for another.
+    """
+    if not run.kl_warmup_epochs:
+        return 1.0
+    return torch.full((), min(1.0, epochs / run.kl_warmup_epochs), device=device)
+
+
+def _gradient_norms(model: MultimodalVAE) -> list[torch.Tensor]:
+    """The norm of the gradient of each parameter, computed all at once."""
+    return list(torch._foreach_norm([p.grad for p in model.parameters() if p.grad is not None]))
+
+
+def _not_finite(finite: torch.Tensor, terms: list[str], model: MultimodalVAE) -> str | None:
+    """What was not finite first in an epoch, and in which step; None: all was finite.
+
+    Args:
+        finite: bool (steps, 1 + terms + parameters): whether the loss, its terms and the gradients were.
+        terms: names of the terms.
+        model: at the end of the epoch.
+    """
+    if len(bad := (~finite.all(1)).nonzero()):
+        step = int(bad[0])
+        loss, *others = finite[step].tolist()
+        wrong = [term for term, is_finite in zip(terms, others, strict=False) if not is_finite]
+        if wrong or not loss:
+            return f"step {step + 1}: loss is not finite ({', '.join(wrong) or 'the sum of its terms'})"
+        parameters = [name for name, _ in model.named_parameters()]
+        wrong = [p for p, ok in zip(parameters, others[len(terms) :], strict=True) if not ok]
+        return f"step {step + 1}: gradient is not finite ({', '.join(wrong[:3])}{', ...' * (len(wrong) > 3)})"
+    if wrong := checkpoint.not_finite(model.state_dict()):
+        return (
+            f"step {len(finite)}: weights are not finite ({', '.join(wrong[:3])}{', ...' * (len(wrong) > 3)})"
+        )
+    return None
 
 
 def _as_csv(history: list[dict[str, float]]) -> str:
