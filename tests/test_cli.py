@@ -12,7 +12,7 @@ from mmjsd.cli import main
 from mmjsd.errors import MmjsdError
 
 PARAMS = """
-datasets: {tiny: {kind: mnist_svhn_text, options: {standin_train: 20, standin_test: 10, pairs_per_sample: 1}}}
+datasets: {tiny: {kind: mnist_svhn_text, options: {standin_train: 20, standin_test: 20, pairs_per_sample: 1}}}
 runs: {js: {dataset: tiny, objective: mmjsd}}
 """
 

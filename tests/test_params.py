@@ -1,11 +1,6 @@
-import copy
-import math
 from pathlib import Path
 
 import pytest
-import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from mmjsd import params
 from mmjsd.params import ParameterError, Params
@@ -265,7 +260,7 @@ class TestWeights:
 
     def test_not_all_modalities_without_weight(self, faults):
         assert faults(one_run("weights: {mnist: 0, svhn: 0, text: 0, prior: 1}")) == [
-            "runs.r.weights: at least one modality needs a weight > 0"
+            "runs.r.weights: at least one modality needs a weight >= 1e-06"
         ]
 
     @pytest.mark.parametrize("key", ["style_weights", "reconstruction_weights"])
@@ -341,58 +336,3 @@ class TestYaml:
         """YAML 1.1 takes these for 8 and 90."""
         assert faults(one_run("epochs: 010"))
         assert faults(one_run("epochs: 1:30"))
-
-
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from(["digits"]),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3)
-    ),
-    max_leaves=4,
-)
-known = sorted(
-    {*params.Params.model_fields, *params.Dataset.model_fields, *params.Run.model_fields, "digits", "text"}
-)
-
-
-def places(node, path=()):
-    """Where something stands in nested mappings and lists."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        yield (*path, key)
-        yield from places(value, (*path, key))
-
-
-@given(st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_file_is_loaded_or_refused_line_by_line(tmp_path_factory, data):
-    content = copy.deepcopy(yaml.safe_load(DEMO.read_text()))
-    for _ in range(data.draw(st.integers(1, 4))):
-        *parents, key = data.draw(st.sampled_from(list(places(content)) or [("runs",)]))
-        node = content
-        for parent in parents:
-            node = node[parent]
-        match data.draw(st.sampled_from(["delete", "replace", "insert"])):
-            case "delete" if node:
-                del node[key]
-            case "insert" if isinstance(node, dict):
-                node[data.draw(st.sampled_from([*known, "a\nb"]) | st.text(max_size=4))] = data.draw(values)
-            case "replace" if node:
-                node[key] = data.draw(values)
-    path = tmp_path_factory.getbasetemp() / "params.yaml"
-    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-    try:
-        found = params.load(path)
-    except ParameterError as refusal:
-        lines = str(refusal).splitlines()
-        assert lines
-        assert all(line.startswith(f"{path}: ") for line in lines), lines
-        assert len(set(lines)) == len(lines)
-    else:
-        assert isinstance(found, Params)
-        assert all(run.dataset in found.datasets and math.isfinite(run.beta) for run in found.runs.values())

@@ -42,9 +42,11 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "celeba": ("random_offset", "skip_unreadable", "standin_train", "standin_val", "standin_test"),
 }
 
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
+# limits beyond which a value can only be a mistake, and would fail in the middle of a run: products of the
+# largest factors are finite in float32, the largest counts fit into memory
+Weight = Annotated[float, Field(ge=0, le=1e4)]
+Images = Annotated[int, Field(ge=20, le=500_000)]  # as many as there are clusters in the quality
+Threads = Annotated[int, Field(gt=0, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -60,15 +62,15 @@ class _Section(BaseModel):
 
 
 class DatasetOptions(_Section):
-    max_per_class: Count = 10000
+    max_per_class: Annotated[int, Field(ge=2, le=10**6)] = 10000
     """Rows of a class used per split, at most."""
-    pairs_per_sample: Count = 20
+    pairs_per_sample: Annotated[int, Field(gt=0, le=100)] = 20
     """How often each row is paired."""
-    standin_train: Annotated[int, Field(ge=10)] = 10000
+    standin_train: Images = 10000
     """Training images of each stand-in source."""
-    standin_val: Annotated[int, Field(ge=10)] = 1000
+    standin_val: Annotated[int, Field(ge=10, le=500_000)] = 1000
     """Validation images of the stand-in of CelebA."""
-    standin_test: Annotated[int, Field(ge=10)] = 2000
+    standin_test: Images = 2000
     """Test images of each stand-in source."""
     random_offset: bool = True
     """CelebA: start each text at a random place, as the paper does; at its first is easier to learn."""
@@ -103,47 +105,47 @@ class Dataset(_Section):
 class Training(_Section):
     """Model and training options shared by all runs; any run may override any of them."""
 
-    shared_latent: Count = 20
+    shared_latent: Annotated[int, Field(gt=0, le=4096)] = 20
     """Dimensions of the shared latent c."""
-    private_latent: Annotated[int, Field(ge=0)] = 0
+    private_latent: Annotated[int, Field(ge=0, le=4096)] = 0
     """Dimensions of each modality's private latent s_j; 0: no modality-specific subspaces."""
-    network_width: Positive = 1.0
+    network_width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """Width of the networks (hidden units, channels) relative to those of the paper."""
     dynamic_prior: Literal["geometric", "arithmetic"] = "geometric"
     """Abstract mean of mmJSD: `geometric` (closed form) or `arithmetic` (mixture, Monte Carlo)."""
-    beta: NotNegative = 2.5
+    beta: Weight = 2.5
     """Weight of all divergences."""
-    beta_content: NotNegative = 1.0
+    beta_content: Weight = 1.0
     """Weight of the shared latent's divergence, times beta."""
-    beta_style: NotNegative = 1.0
+    beta_style: Weight = 1.0
     """Weight of the private latents' divergences, times beta."""
-    kl_warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    kl_warmup_epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
     """Epochs over which beta grows from 0, step by step; 0: it has its value from the start."""
-    style_weights: dict[str, NotNegative] = {}
+    style_weights: dict[str, Weight] = {}
     """b_j: weight of one modality's private divergence, times beta_style; 1 where not given."""
-    weights: dict[str, NotNegative] = {}
+    weights: dict[str, Weight] = {}
     """pi: weight of each modality, and of `prior`, in the divergence; equal where none is given."""
-    reconstruction_weights: dict[str, NotNegative] = {}
+    reconstruction_weights: dict[str, Weight] = {}
     """w_j: weight of each log-likelihood; largest data size over own size where not given."""
-    likelihood_scale: Positive = 0.75
+    likelihood_scale: Annotated[float, Field(ge=1e-4, le=1e4)] = 0.75
     """Scale of the Laplace likelihood of images (values in 0..1)."""
-    epochs: Count = 100
+    epochs: Annotated[int, Field(gt=0, le=10**6)] = 100
     """Passes through the training pairs."""
-    batch_size: Count = 256
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 256
     """Samples of one step."""
-    learning_rate: Positive = 5e-4
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
     """Learning rate of Adam."""
-    gradient_clipping: Positive | None = None
+    gradient_clipping: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """Largest norm of a step's gradient, all parameters together; longer ones are scaled down. null: any."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")] = "auto"
     """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast of the networks; `auto`: bfloat16 on processors that compute it natively, else float32."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile; `auto`: when the run is long enough to repay it."""
-    resident_bytes: Annotated[int, Field(ge=0)] | None = None
+    resident_bytes: Annotated[int, Field(ge=0, le=2**50)] | None = None
     """Most training data kept in the memory of the device; more is streamed. null: half of what is free."""
-    threads: Count = 2
+    threads: Threads = 2
     """Processor threads of one run; the last bits of the numbers depend on it."""
 
 
@@ -157,30 +159,30 @@ class Run(Training):
 class Evaluation(_Section):
     """How trained models are judged."""
 
-    train_samples: Annotated[int, Field(ge=10)] = 500
+    train_samples: Annotated[int, Field(ge=10, le=10**6)] = 500
     """Training samples the logistic regression of the representation is fitted on."""
-    test_samples: Annotated[int, Field(ge=10)] | None = None
+    test_samples: Annotated[int, Field(ge=10, le=10**6)] | None = None
     """Test pairs of the coherence, the first that many of a fixed permutation; null: all of them."""
-    random_samples: Count = 10000
+    random_samples: Annotated[int, Field(ge=10, le=10**6)] = 10000
     """Samples from the prior of the random coherence."""
-    classifier_epochs: Count = 10
+    classifier_epochs: Annotated[int, Field(gt=0, le=10**4)] = 10
     """Passes through the rows of a modality its classifier is trained for."""
-    quality_samples: Annotated[int, Field(ge=20)] = 10000
+    quality_samples: Annotated[int, Field(ge=20, le=10**6)] = 10000
     """Real and generated images that the quality compares, at most."""
     embedding: Literal["classifier", "inception"] = "classifier"
     """Where it compares them: features of the dataset's own classifier, or of Inception (FID proper)."""
     inception_weights: str | None = None
     """torch-fidelity's file of Inception weights, or `download`: fetched by torch-fidelity."""
-    likelihood_pairs: Annotated[int, Field(ge=2)] = 1000
+    likelihood_pairs: Annotated[int, Field(ge=2, le=10**6)] = 1000
     """Test pairs of the log-likelihoods, the first that many of a fixed permutation."""
-    importance_samples: Count = 100
+    importance_samples: Annotated[int, Field(gt=0, le=10**4)] = 100
     """K: samples of the latents of each pair by which its log-likelihoods are estimated."""
-    threads: Count = 2
+    threads: Threads = 2
     """Processor threads of one evaluation; the last bits of the numbers depend on it."""
 
 
 class Params(_Section):
-    seeds: Annotated[list[Seed], Field(min_length=1)] = [1]
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [1]
     """Every run is trained once per seed."""
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
     """Key -> dataset; the key names the store, the results folder and the MLflow experiment."""
@@ -192,18 +194,31 @@ class Params(_Section):
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_LONGEST_NAME = 100
+#: What lies beside the folders that datasets and runs give their names to.
+_TAKEN = re.compile(r"classifiers|figures|.*\.(csv|html|json|md|tsv)")
 
 
 def _cross_faults(params: Params) -> Iterator[str]:
     """Faults that involve more than one key."""
     if len(set(params.seeds)) < len(params.seeds):
-        yield f"seeds: must differ from each other (got {params.seeds})"
-    if params.evaluation.embedding == "inception" and not params.evaluation.inception_weights:
-        yield "evaluation.inception_weights: the embedding inception needs a file of weights, or `download`"
+        yield f"seeds: must differ from each other (got {_short(params.seeds)})"
+    if params.evaluation.embedding == "inception":
+        weights = params.evaluation.inception_weights
+        if not weights:
+            yield (
+                "evaluation.inception_weights: the embedding inception needs a file of weights, or `download`"
+            )
+        elif weights != "download" and not os.path.isfile(weights):
+            yield f"evaluation.inception_weights: must be `download` or an existing file (got {weights!r})"
     for section in ("datasets", "runs"):
         for name in getattr(params, section):
             if not _NAME.fullmatch(name):
                 yield f"{section}.{name}: a key names a folder: letters, digits, '_', '-' and '.' only"
+            elif len(name) > _LONGEST_NAME:
+                yield f"{section}.{name}: a key names a folder: at most {_LONGEST_NAME} characters"
+            elif _TAKEN.fullmatch(name):
+                yield f"{section}.{name}: files of the results have such a name; choose another"
     for name, dataset in params.datasets.items():
         if hasattr(dataset, "kind") and isinstance(dataset.options, DatasetOptions):
             for option in sorted(dataset.options.model_fields_set.difference(OPTIONS[dataset.kind])):
@@ -213,6 +228,11 @@ def _cross_faults(params: Params) -> Iterator[str]:
         if source not in ("standin", "download") and not os.path.isdir(source):
             yield f"datasets.{name}.source: must be standin, download or an existing folder (got {source!r})"
     for name, run in params.runs.items():
+        if run.kl_warmup_epochs > run.epochs:
+            yield (
+                f"runs.{name}.kl_warmup_epochs: must be <= epochs, or beta is never reached "
+                f"(got {run.kl_warmup_epochs} of {run.epochs} epochs)"
+            )
         key = getattr(run, "dataset", None)
         if key is not None and key not in params.datasets:
             yield f"runs.{name}.dataset: no such dataset{_did_you_mean(key, params.datasets)} (got {key!r})"
@@ -231,8 +251,8 @@ def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
     if run.weights:
         if missing := [m for m in (*modalities, "prior") if m not in run.weights]:
             yield f"weights: give all of them or none (missing: {', '.join(missing)})"
-        elif not sum(run.weights[m] for m in modalities) > 0:
-            yield "weights: at least one modality needs a weight > 0"
+        elif max(run.weights[m] for m in modalities) < 1e-6:  # far smaller ones are 0 in float32
+            yield "weights: at least one modality needs a weight >= 1e-06"
     if run.style_weights and not run.private_latent:
         yield "style_weights: without private_latent there is nothing to weigh; leave them out"
 
@@ -246,7 +266,7 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} must be text (put it in quotes)", key_node.start_mark
+                    None, None, f"key {_short(key)} must be text (put it in quotes)", key_node.start_mark
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
@@ -324,7 +344,8 @@ def _resolve(raw: dict[str, Any], path: str) -> Params:
             lines.append(_explain(fault))
     lines += _cross_faults(params or _sound_part(raw, runs, faulty))
     if params is None or lines:
-        raise ParameterError("\n".join(" ".join(f"{path}: {line}".splitlines()) for line in lines))
+        told = "\n".join(" ".join(f"{path}: {line}".splitlines()) for line in lines)
+        raise ParameterError(told.encode(errors="backslashreplace").decode())
     return params
 
 
@@ -405,14 +426,23 @@ def _explain(fault: Any) -> str:
 
 def _short(value: Any) -> str:
     try:
-        text = (
-            json.dumps(value, default=str)
-            if isinstance(value, (bool, dict, list, type(None)))
-            else str(value)
-        )
+        if isinstance(value, (dict, list, bool, type(None))):
+            text = ""
+            # piece by piece: aliases within aliases can make a short file a value of any length
+            for piece in json.JSONEncoder(default=_briefly).iterencode(value):
+                text += piece
+                if len(text) > 60:
+                    break
+        else:
+            text = str(value)
     except ValueError:
-        text = "an alias that refers to itself"
+        text = "what cannot be shown"  # a number of thousands of digits, an alias that refers to itself
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _briefly(value: Any) -> str:
+    """Of what YAML has and JSON has not: dates, bytes, sets."""
+    return f"a {type(value).__name__}"
 
 
 def _did_you_mean(word: str, known: Any) -> str:
