@@ -6,10 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmjsd import params, pipeline
 from mmjsd.errors import MmjsdError
 from mmjsd.records import Product, making
+
+if TYPE_CHECKING:  # slow to import
+    from mmjsd.data.store import Store
 
 __all__ = ["main"]
 
@@ -56,11 +60,10 @@ def _classify(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
     product = pipeline.classifier(chosen, arguments.dataset, arguments.modality)
     with _step(chosen, product):
-        from mmjsd.data.store import read_store
         from mmjsd.models.classifiers import train_classifier
 
         train_classifier(
-            read_store(product.inputs[0]),
+            _store(chosen, arguments.dataset),
             arguments.modality,
             product.record.parent,
             epochs=product.params["epochs"],
@@ -71,12 +74,12 @@ def _classify(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
     with _step(chosen, pipeline.training(chosen, arguments.run, seed)) as (product, fingerprint):
-        from mmjsd.data.store import read_store
         from mmjsd.training import train
 
+        run = chosen.runs[arguments.run]
         train(
-            chosen.runs[arguments.run],
-            read_store(product.inputs[0]),
+            run,
+            _store(chosen, run.dataset),
             product.record.parent,
             name=arguments.run,
             seed=seed,
@@ -88,13 +91,12 @@ def _train(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
     with _step(chosen, pipeline.evaluation(chosen, arguments.run, seed)) as (product, _):
-        from mmjsd.data.store import read_store
         from mmjsd.evaluation import evaluate
 
         key = chosen.runs[arguments.run].dataset
         evaluate(
             product.record.parent,
-            read_store(pipeline.store(key)),
+            _store(chosen, key),
             Path("results") / key / "classifiers",
             chosen.evaluation,
             other_data=arguments.other_data,
@@ -104,11 +106,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _figures(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
     with _step(chosen, pipeline.figures(chosen, arguments.run, seed)) as (product, _):
-        from mmjsd.data.store import read_store
         from mmjsd.reporting.figures import draw_run
 
-        store = pipeline.store(chosen.runs[arguments.run].dataset)
-        draw_run(product.record.parent, read_store(store), other_data=arguments.other_data)
+        store = _store(chosen, chosen.runs[arguments.run].dataset)
+        draw_run(product.record.parent, store, other_data=arguments.other_data)
 
 
 def _curves(arguments: argparse.Namespace) -> None:
@@ -207,6 +208,21 @@ def _step(chosen: params.Params, product: Product) -> Iterator[tuple[Product, st
         raise MmjsdError(f"{missing[0]}: not there yet; {remedy}")
     with making(product) as fingerprint:
         yield product, fingerprint
+
+
+def _store(chosen: params.Params, key: str) -> "Store":
+    """The store of a dataset, if it is of its kind and has what is trained and judged on."""
+    from mmjsd.data.store import read_store
+
+    store, dataset = read_store(pipeline.store(key)), chosen.datasets[key]
+    if (store.kind, store.modalities) != (dataset.kind, dataset.modalities) or not (
+        {"train", "test"} <= store.splits.keys()
+    ):
+        raise MmjsdError(
+            f"{store.path}: is no store of {dataset.kind} with the splits train and test; "
+            f"make it again with `mmjsd data build {key}`"
+        )
+    return store
 
 
 def _with_seed(arguments: argparse.Namespace) -> tuple[params.Params, int]:

@@ -85,7 +85,7 @@ def read_json(path: Path, command: str) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; make it with `mmjsd {command}`") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise MmjsdError(f"{path}: damaged; make it again with `mmjsd {command}`")
@@ -208,7 +208,7 @@ def staleness(product: Product) -> str | None:
     try:
         record = json.loads(product.record.read_bytes())
         now = {**_origin(product), "outputs": _hashes(product.outputs)}
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return "incomplete"
     if not isinstance(record, dict):
         return "incomplete"

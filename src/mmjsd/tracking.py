@@ -17,7 +17,8 @@ from filelock import FileLock
 
 from mmjsd.environment import describe
 from mmjsd.flat import flat
-from mmjsd.records import atomic_write, digest_of, read_json, sha256_file
+from mmjsd.metrics import read_metrics
+from mmjsd.records import atomic_write, digest_of, sha256_file
 
 __all__ = ["STORE", "publish", "track"]
 
@@ -54,7 +55,7 @@ def track(
     from mmjsd.training import load_model, read_history
 
     history = read_history(folder / "history.csv")
-    metrics = read_json(folder / "metrics.json", "evaluate")
+    metrics = read_metrics(folder / "metrics.json")
     model, _ = load_model(folder)
     record = read_json(folder / "evaluation.record.json", "evaluate")
     data = sha256_file(store)

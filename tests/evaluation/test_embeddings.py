@@ -24,9 +24,10 @@ CPU = torch.device("cpu")
 def classifiers(store, tmp_path_factory) -> dict[str, Classifier]:
     folder = tmp_path_factory.mktemp("classifiers")
     train_classifier(store, "mnist", folder / "mnist", epochs=1, seed=1)
+    mnist = Modality("mnist", "image", (1, 28, 28), 784)
     torch.manual_seed(0)
     svhn = Classifier(Modality("svhn", "image", (3, 32, 32), 3072), 10).eval()
-    return {"mnist": load_classifier(folder / "mnist", CPU)[0], "svhn": svhn}
+    return {"mnist": load_classifier(folder / "mnist", mnist, 10, CPU)[0], "svhn": svhn}
 
 
 @torch.no_grad()

@@ -12,10 +12,12 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import coherence, evaluate, load_trained, representation
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.models.classifiers import load_classifier
+from mmjsd.models.vae import Modality
 from mmjsd.subsets import subsets
 from mmjsd.training import load_model
 
 CPU = torch.device("cpu")
+TEXT = Modality("text", "text", (8,), 8)
 QUICK = params.Evaluation(
     train_samples=100, random_samples=200, likelihood_pairs=20, importance_samples=5, threads=1
 )
@@ -97,7 +99,7 @@ def test_conditional_coherence_is_the_share_of_right_classes(store, results, mon
 
 
 def test_classifier_is_in_eval_mode_and_as_good_as_it_says(store, results):
-    classifier, accuracy = load_classifier(results / "classifiers/text", CPU)
+    classifier, accuracy = load_classifier(results / "classifiers/text", TEXT, 10, CPU)
     assert not classifier.training
     table = store.splits["test"].modalities["text"]
     with torch.no_grad():
@@ -106,7 +108,7 @@ def test_classifier_is_in_eval_mode_and_as_good_as_it_says(store, results):
 
 
 def test_text_classifier_reads_probabilities(store, results):
-    classifier, _ = load_classifier(results / "classifiers/text", CPU)
+    classifier, _ = load_classifier(results / "classifiers/text", TEXT, 10, CPU)
     ids = torch.tensor(store.splits["test"].modalities["text"].data).long()
     torch.testing.assert_close(classifier(torch.nn.functional.one_hot(ids, 70).float()), classifier(ids))
 

@@ -31,6 +31,7 @@ _FILES = {
 _FOLDERS = ("", "mnist", "MNIST/raw", "svhn", "SVHN")
 _REPLACE = "replace it with the official file"
 _CHUNK = 1 << 20
+_MOST = 1 << 20  # rows of a file; official ones have 60 000 at most
 
 
 def read_idx(path: str | Path) -> Bytes:
@@ -67,6 +68,8 @@ def _idx_values(path: Path, file: BinaryIO | gzip.GzipFile) -> Bytes:
             raise MmjsdError(f"{path}: has images of {shape[1]}x{shape[2]} pixels, not 28x28; {_REPLACE}")
     if not count:
         raise MmjsdError(f"{path}: is empty; {_REPLACE}")
+    if count > _MOST:
+        raise MmjsdError(f"{path}: declares {count} rows, more than MNIST can have; {_REPLACE}")
     declared = math.prod(shape)
     # in pieces, so that a false header cannot ask for all the memory
     content = b"".join(_pieces(file, declared))

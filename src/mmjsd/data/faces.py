@@ -85,7 +85,7 @@ def read_attributes(path: str | Path) -> tuple[list[str], list[str], Bytes]:
     declared = None
     if path.suffix != ".csv":
         number, count = next(lines, (1, []))
-        if len(count) != 1 or not count[0].isdecimal():
+        if len(count) != 1 or not re.fullmatch("[0-9]{1,9}", count[0]):
             raise _faulty(path, number, "does not start with the count of its rows")
         declared = int(count[0])
     number, header = next(lines, (1, []))
@@ -238,7 +238,8 @@ def _read_file(path: str) -> bytes:
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     if entry.file_size > _LARGEST:
         raise ValueError("too large")
-    return archive.read(entry)
+    with archive.open(entry) as file:
+        return file.read(entry.file_size)  # no more than that is inflated, if it lies
 
 
 def digest_images(folder: str | Path) -> str:

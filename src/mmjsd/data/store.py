@@ -257,7 +257,8 @@ def _read_split(path: Path, file: h5py.File, name: str, modalities: list[str]) -
 
 def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
     dataset = group.get(name)
-    if not isinstance(dataset, h5py.Dataset):
+    # a link may lead into another file, and the offset of its data with it
+    if not isinstance(dataset, h5py.Dataset) or dataset.file.filename != group.file.filename:
         raise _Refused(f"{group.name}/{name} is missing")
     return dataset
 

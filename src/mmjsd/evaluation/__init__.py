@@ -117,8 +117,10 @@ def evaluate(
     model, content, _, test = trained
     history = read_history(folder / "history.csv")
     classifiers, scores = {}, {}
-    for name in model.modalities:
-        classifiers[name], scores[name] = load_classifier(classifiers_folder / name, model.device)
+    for name, modality in model.modalities.items():
+        classifiers[name], scores[name] = load_classifier(
+            classifiers_folder / name, modality, len(store.classes), model.device
+        )
     embed = _embedding(evaluation, classifiers, model)
     found: dict[str, float] = {}
     # each metric from a fresh seed: changing one leaves the numbers of the others

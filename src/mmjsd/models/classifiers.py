@@ -121,22 +121,28 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
     checkpoint.write(folder / "model.pt", content)
 
 
-def load_classifier(folder: Path, device: torch.device) -> tuple[Classifier, float]:
+def load_classifier(
+    folder: Path, modality: Modality, classes: int, device: torch.device
+) -> tuple[Classifier, float]:
     """A trained classifier in eval mode, and its test accuracy or average precision.
 
     Raises:
-        MmjsdError: none there, or a damaged one.
+        MmjsdError: none there, a damaged one, or one of another modality or number of classes.
     """
     path = folder / "model.pt"
     content = checkpoint.read(path, "classifier", "train it (again) with `mmjsd classify`")
     try:
-        classifier = Classifier(Modality(*content["modality"]), content["classes"])
+        if (Modality(*content["modality"]), content["classes"]) != (modality, classes):
+            raise MmjsdError(
+                f"{path}: judges another modality or other classes; train it again with `mmjsd classify`"
+            )
+        classifier, score = Classifier(modality, classes), float(content["score"])
         classifier.load_state_dict(content["weights"])
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
         raise MmjsdError(
             f"{path}: written by another version; train it again with `mmjsd classify`"
         ) from None
-    return classifier.to(device).to(memory_format=torch.channels_last).eval(), content["score"]
+    return classifier.to(device).to(memory_format=torch.channels_last).eval(), score
 
 
 def _resident(table: Table, device: torch.device) -> tuple[Tensor, Tensor]:

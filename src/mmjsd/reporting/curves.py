@@ -16,6 +16,9 @@ from mmjsd.training import read_history
 
 __all__ = ["draw_dataset"]
 
+_Curves = dict[tuple[str, str], tuple[list[float], list[float]]]
+"""(given, modality) -> precision and recall."""
+
 
 def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: str, source: str) -> None:
     """Draw the figures that compare the runs of a dataset.
@@ -30,14 +33,13 @@ def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: st
         MmjsdError: a missing or damaged file.
     """
     about = "Stand-in data." if source == "standin" else "Real data."
-    makers = [partial(_prd, runs, embedding), partial(_training, runs)]
+    curves = {name: [_read_curves(folder / "prd.csv") for folder in found] for name, found in runs.items()}
+    histories = {name: [read_history(f / "history.csv") for f in found] for name, found in runs.items()}
+    makers = [partial(_prd, curves, embedding), partial(_training, histories)]
     draw_all(folder, dict(zip(dataset_figures(embedding), makers, strict=True)), 0, about)
 
 
-def _prd(runs: Mapping[str, Sequence[Path]], embedding: str) -> Drawn:
-    curves = {
-        name: [_read_curves(folder / "prd.csv") for folder in folders] for name, folders in runs.items()
-    }
+def _prd(curves: Mapping[str, Sequence[_Curves]], embedding: str) -> Drawn:
     panels = dict.fromkeys(key for seeds in curves.values() for found in seeds for key in found)
     rows = list(dict.fromkeys(given for given, _ in panels))
     modalities = list(dict.fromkeys(modality for _, modality in panels))
@@ -74,9 +76,8 @@ def _prd(runs: Mapping[str, Sequence[Path]], embedding: str) -> Drawn:
     )
 
 
-def _read_curves(path: Path) -> dict[tuple[str, str], tuple[list[float], list[float]]]:
-    """(given, modality) -> precision and recall."""
-    found: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+def _read_curves(path: Path) -> _Curves:
+    found: _Curves = {}
     try:
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
@@ -85,13 +86,14 @@ def _read_curves(path: Path) -> dict[tuple[str, str], tuple[list[float], list[fl
                 recall.append(float(row["recall"]))
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; evaluate the run with `mmjsd evaluate`") from None
-    except (KeyError, ValueError, TypeError):
-        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`") from None
+    except (KeyError, ValueError, TypeError, csv.Error):
+        found = {}
+    if not found:
+        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`")
     return found
 
 
-def _training(runs: Mapping[str, Sequence[Path]]) -> Drawn:
-    histories = {name: [read_history(f / "history.csv") for f in folders] for name, folders in runs.items()}
+def _training(histories: Mapping[str, Sequence[list[dict[str, float]]]]) -> Drawn:
     first = [rows[0] for seeds in histories.values() for rows in seeds]
     terms = dict.fromkeys(key for row in first for key in row if key == "loss" or "/" in key)
     across = 4

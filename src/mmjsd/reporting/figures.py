@@ -16,7 +16,7 @@ from torch import Tensor
 from mmjsd.data import text
 from mmjsd.data.store import Store
 from mmjsd.evaluation import Trained, load_trained
-from mmjsd.records import read_json
+from mmjsd.metrics import read_metrics
 from mmjsd.reporting.canvas import Drawn, draw, draw_all, sheets
 from mmjsd.reporting.catalogue import run_figures
 from mmjsd.subsets import name_of, subsets
@@ -40,7 +40,7 @@ def draw_run(folder: Path, store: Store, *, other_data: bool = False) -> None:
     Raises:
         MmjsdError: a missing or damaged file, or another store.
     """
-    metrics = read_json(folder / "metrics.json", "evaluate")
+    metrics = read_metrics(folder / "metrics.json")
     trained = load_trained(folder, store, train_samples=1, other_data=other_data)
     content = trained.content
     modalities = tuple(trained.model.modalities)
@@ -246,7 +246,7 @@ def _attributes(metrics: Mapping[str, Any]) -> Drawn:
     values: dict[str, dict[str, float]] = {}
     for key, value in metrics.items():
         if key.startswith("attributes/"):
-            _, name, column = key.split("/", 2)
+            name, _, column = key.removeprefix("attributes/").partition("/")
             names[name] = None
             values.setdefault(column, {})[name] = value
     # an attribute that no test sample has is left out

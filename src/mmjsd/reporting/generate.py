@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from mmjsd.data import text
@@ -66,7 +66,7 @@ def _parse(modality: Modality, value: str) -> Tensor:
                 pixels = image.convert("L" if channels == 1 else "RGB").resize((width, height))
         except FileNotFoundError:
             raise MmjsdError(f"--given {modality.name}: {value}: no such image file") from None
-        except (OSError, UnidentifiedImageError):
+        except Exception:  # Pillow raises whatever the damaged bytes lead it to
             raise MmjsdError(f"--given {modality.name}: {value}: cannot be read as an image") from None
         array = np.asarray(pixels, np.float32).reshape(height, width, channels) / 255
         return torch.tensor(array).permute(2, 0, 1)[None]

@@ -15,6 +15,7 @@ from PIL import Image
 from mmjsd.environment import describe
 from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
+from mmjsd.metrics import read_metrics
 from mmjsd.records import atomic_write, read_json
 from mmjsd.reporting.catalogue import CAPTIONS
 from mmjsd.reporting.tables import read_published, sections
@@ -46,7 +47,7 @@ def write_report(
     Raises:
         MmjsdError: a file is missing or damaged.
     """
-    metrics = [read_json(Path(row["metrics"]), "evaluate") for row in rows]
+    metrics = [read_metrics(Path(row["metrics"])) for row in rows]
     shown = []
     for section in sections(rows, metrics, read_published(published)):
         key, about = section.dataset, datasets[section.dataset]
@@ -107,13 +108,15 @@ def _is_shown(figure: str) -> bool:
 
 def _figures(folder: Path) -> Iterator[dict[str, Any]]:
     for name, caption in read_json(folder / CAPTIONS, "figures").items():
+        if Path(name).name != name or not isinstance(caption, str):
+            raise MmjsdError(f"{folder / CAPTIONS}: damaged; make it again with `mmjsd figures`")
         try:
             with Image.open(folder / name) as image:
                 buffer = io.BytesIO()
                 # a fifth of the PNG's size, and looks the same
                 image.convert("RGB").save(buffer, "webp", quality=82)
                 width, height = image.size
-        except OSError:
+        except Exception:  # Pillow raises whatever the damaged bytes lead it to
             raise MmjsdError(
                 f"{folder / name}: missing or damaged; draw it again with `mmjsd figures`"
             ) from None

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from mmjsd.errors import MmjsdError
-from mmjsd.records import atomic_write, read_json
+from mmjsd.metrics import read_metrics
+from mmjsd.records import atomic_write
 
 __all__ = ["Section", "Table", "compare", "headline", "read_published", "sections"]
 
@@ -100,13 +101,19 @@ def compare(rows: Sequence[Mapping[str, Any]], published: Path, table: Path, pag
     Raises:
         MmjsdError: one of these files is damaged.
     """
-    metrics = [read_json(Path(row["metrics"]), "evaluate") for row in rows]
+    metrics = [read_metrics(Path(row["metrics"])) for row in rows]
     literature = read_published(published)
     atomic_write(table, _csv(rows, metrics, literature))
     atomic_write(page, _markdown(sections(rows, metrics, literature)))
 
 
-_KEYS = {"dataset", "objective", "subspaces", "metric", "value", "source"}
+#: Of a published value: key -> types.
+_KEYS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("dataset", "objective", "metric", "source"), (str,)),
+    "subspaces": (bool,),
+    "value": (int, float),
+    "std": (int, float),
+}
 
 
 def read_published(path: Path) -> list[dict[str, Any]]:
@@ -115,19 +122,23 @@ def read_published(path: Path) -> list[dict[str, Any]]:
     Raises:
         MmjsdError: it is damaged.
     """
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         return []
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two of odd dates, deep nesting
         raise MmjsdError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(entries, list):
         raise MmjsdError(f"{path}: must be a list of values")
     for number, entry in enumerate(entries, 1):
-        if not isinstance(entry, dict) or not _KEYS <= entry.keys() <= _KEYS | {"std"}:
-            raise MmjsdError(
-                f"{path}: entry {number} needs the keys {', '.join(sorted(_KEYS))}; std if known"
-            )
+        if not isinstance(entry, dict) or not _KEYS.keys() - {"std"} <= entry.keys() <= _KEYS.keys():
+            raise MmjsdError(f"{path}: entry {number} needs the keys {', '.join(_KEYS)}, the last if known")
+        for key, value in entry.items():
+            if not isinstance(value, _KEYS[key]) or (key != "subspaces" and isinstance(value, bool)):
+                expected = _KEYS[key][-1].__name__
+                raise MmjsdError(
+                    f"{path}: {key} of entry {number} is {value!r}, not a {expected}; correct it"
+                )
     return entries
 
 
@@ -260,7 +271,7 @@ def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
     found: dict[str, list[str]] = {}
     for key, value in metrics.items():
         if key.startswith("classifier/"):
-            _, measure, modality = key.split("/")
+            measure, _, modality = key.removeprefix("classifier/").partition("/")
             found.setdefault(measure.replace("_", " "), []).append(f"{modality} {value:.3f}")
     return " ".join(
         f"{measure.capitalize()} of the judges on the test split: {', '.join(values)}."

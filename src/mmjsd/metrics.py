@@ -1,0 +1,36 @@
+"""The metrics file of an evaluated run, read back."""
+
+from pathlib import Path
+from typing import Any
+
+from mmjsd.errors import MmjsdError
+from mmjsd.records import read_json
+
+__all__ = ["Metrics", "read_metrics"]
+
+_REMEDY = "make it again with `mmjsd evaluate`"
+
+
+class Metrics(dict[str, Any]):
+    """Key -> number, or text for some `meta/` keys; asking for a key that it lacks names the file."""
+
+    def __init__(self, path: Path):
+        super().__init__(read_json(path, "evaluate"))
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise MmjsdError(f"{self.path}: has no {key}; {_REMEDY}")
+
+
+def read_metrics(path: Path) -> Metrics:
+    """The metrics of a run.
+
+    Raises:
+        MmjsdError: no such file, a damaged one, or a value of the wrong type.
+    """
+    metrics = Metrics(path)
+    for key, value in metrics.items():
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number and not (isinstance(value, str) and key.startswith("meta/")):
+            raise MmjsdError(f"{path}: {key} is not a number; {_REMEDY}")
+    return metrics
