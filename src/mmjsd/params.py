@@ -196,7 +196,7 @@ class Params(_Section):
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LONGEST_NAME = 100
 #: What lies beside the folders that datasets and runs give their names to.
-_TAKEN = re.compile(r"classifiers|figures|.*\.(csv|html|json|md|tsv)")
+_TAKEN = re.compile(r"classifiers|figures|metrics|.*\.(csv|html|json|md|tsv)")
 
 
 def _cross_faults(params: Params) -> Iterator[str]:

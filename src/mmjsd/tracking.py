@@ -18,7 +18,7 @@ from filelock import FileLock
 from mmjsd.environment import describe
 from mmjsd.flat import flat
 from mmjsd.metrics import read_metrics
-from mmjsd.records import atomic_write, digest_of, sha256_file
+from mmjsd.records import atomic_write, digest_of, read_json, sha256_file
 
 __all__ = ["STORE", "publish", "track"]
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmjsd.records import atomic_write, read_json
+from mmjsd.metrics import read_metrics
+from mmjsd.records import atomic_write
 from mmjsd.reporting.tables import headline
 from mmjsd.training import read_history
 
@@ -35,7 +36,7 @@ def summarise(
     writer.writerow(["curve", "run", "epoch", "value"])
     seeds = len({row["seed"] for row in rows})
     for row, path in zip(rows, headlines, strict=True):
-        metrics = read_json(Path(row["metrics"]), "evaluate")
+        metrics = read_metrics(Path(row["metrics"]))
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, json.dumps(headline(metrics), indent=2) + "\n")
         run = row["run"] if seeds == 1 else f"{row['run']} {row['seed']}"
