@@ -3,9 +3,12 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from mmjsd import cli
 from mmjsd.cli import main
@@ -105,6 +108,31 @@ def test_what_goes_wrong_has_its_exit_code(
     monkeypatch.setattr(cli.params, "load", fail)
     assert main(["params", "check"]) == code
     assert capsys.readouterr().err == f"{line}\n"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: torch.empty(1 << 60),
+        lambda: np.empty(1 << 56),
+        lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")),
+    ],
+    ids=["torch", "numpy", "GPU"],
+)
+def test_too_little_memory_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
+) -> None:
+    monkeypatch.setattr(cli.params, "load", lambda _: ask())
+    assert told(capsys, "train", "js").startswith("train js: not enough memory; lower batch_size, ")
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(cli.params, "load", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main(["params", "check"])
 
 
 @pytest.mark.parametrize(

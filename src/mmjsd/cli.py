@@ -30,10 +30,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"{where}{error.strerror or error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        command = " ".join(sys.argv[1:] if argv is None else argv)
+        print(
+            f"{command}: not enough memory; lower batch_size, the latents, network_width or the numbers of "
+            "samples, or run fewer steps at a time",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # PyTorch has a type for that of a GPU alone; both are RuntimeErrors
+    told = str(error)
+    return isinstance(error, MemoryError) or "can't allocate memory" in told or "out of memory" in told
 
 
 def _build(arguments: argparse.Namespace) -> None:
