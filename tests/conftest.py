@@ -1,14 +1,25 @@
-"""A small dataset in memory, and runs on it."""
+"""A small dataset in memory, and runs on it; the real pipeline on a tiny parameter file."""
+
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from mmjsd import params
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.data.text import ALPHABET, word_table
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.training import train
+from project import PARAMS, Outcome, Project
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=5, help="steps that tests/reliability/test_kill.py kills")
+
 
 torch.set_num_threads(1)  # more only get in each other's way on batches this small
 
@@ -79,3 +90,27 @@ def results(store, tmp_path_factory):
 @pytest.fixture(scope="session")
 def store_with_gaps(tmp_path_factory) -> Store:
     return make_store(tmp_path_factory.mktemp("store") / "gaps.h5", missing=0.4)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Project, Outcome]:
+    """The finished project, which no test may change, and how it went."""
+    base = tmp_path_factory.getbasetemp()
+    # of several processes that test, the first one makes it for all
+    shared = base if worker_id == "master" else base.parent
+    project, told = Project(shared / "project"), shared / "project.json"
+    with FileLock(shared / "project.lock"):
+        if not told.exists():
+            project.folder.mkdir()
+            project.write(PARAMS)
+            outcome = project.snakemake()
+            told.write_text(json.dumps([outcome.code, outcome.output]))
+    outcome = Outcome(*json.loads(told.read_text()))
+    assert outcome.code == 0, outcome.output
+    return project, outcome
+
+
+@pytest.fixture
+def project(made: tuple[Project, Outcome], tmp_path: Path) -> Project:
+    """A copy of the finished project."""
+    return Project(Path(shutil.copytree(made[0].folder, tmp_path / "copy")))

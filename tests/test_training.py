@@ -1,6 +1,7 @@
 import csv
 import functools
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mmjsd import checkpoint, objectives, training
 from mmjsd.data import batches
 from mmjsd.data.batches import ResidentSplit, StreamedSplit
 from mmjsd.errors import MmjsdError
+from mmjsd.interruption import Interrupted
 
 
 def weights(folder):
@@ -49,7 +51,6 @@ def test_loss_goes_down(store, tmp_path, objective):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == list("123456")
     assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
-    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 class Unplugged(Exception):
@@ -82,13 +83,63 @@ def test_resumes_exactly(store, tmp_path, monkeypatch, after):
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
+def begun_again_and_again(store, folder, steps, **options):
+    """Training that is asked to end a number of steps after each start; how often it was."""
+    for times in range(100):
+        left = iter([None] * steps)
+        try:
+            train(store, folder, asked_to_end=lambda left=left: next(left, signal.SIGTERM), **options)
+        except Interrupted as ended:
+            told = (ended.number, str(ended))
+        else:
+            return times
+        text = f"{folder / 'checkpoint.pt'}: saved; the same command goes on from there"
+        assert told == (signal.SIGTERM, text)
+        torch.manual_seed(99)  # what the interrupted process left behind must not matter
+    raise AssertionError("never done")
+
+
+def losses(folder):
+    """The history without what depends on the time it took."""
+    rows = training.read_history(folder / "history.csv")
+    return [{k: v for k, v in row.items() if not k.endswith(("seconds", "_second"))} for row in rows]
+
+
+@pytest.mark.parametrize("objective", ["mmjsd", "mvae", "mmvae"])
+@pytest.mark.parametrize("resident_bytes", [None, 0], ids=["resident", "streamed"])
+def test_resumes_exactly_from_within_an_epoch(store, tmp_path, monkeypatch, objective, resident_bytes):
+    monkeypatch.setattr(batches, "BLOCK", 2)  # interrupted within a block and between two
+    options = {"run_options": {"objective": objective, "resident_bytes": resident_bytes, "private_latent": 2}}
+    train(store, tmp_path / "whole", **options)
+    for steps, times in ((0, 9), (4, 2)):  # after every step; after some, and beyond the end of an epoch
+        assert begun_again_and_again(store, tmp_path / f"{steps}", steps, **options) == times
+        assert (tmp_path / f"{steps}/model.pt").read_bytes() == (tmp_path / "whole/model.pt").read_bytes()
+        assert losses(tmp_path / f"{steps}") == losses(tmp_path / "whole")
+
+
+def test_long_epochs_are_saved_within(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    train(store, tmp_path / "whole")
+    interrupted(store, tmp_path / "broken", monkeypatch, 2)  # that of the second step
+    saved = checkpoint.read(tmp_path / "broken/checkpoint.pt", "checkpoint", "")
+    assert (len(saved["history"]), saved["partial"]["steps"]) == (0, 2)
+    train(store, tmp_path / "broken")
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_only_a_good_state_is_saved(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
+    with pytest.raises(MmjsdError, match=r"epoch 1, step 2: loss is not finite.*checkpoint\.pt"):
+        train(store, tmp_path, make_run().model_copy(update={"learning_rate": 1e30}))
+    saved = checkpoint.read(tmp_path / "checkpoint.pt", "checkpoint", "")
+    assert torch.isfinite(saved["partial"]["losses"]).all()
+
+
 @pytest.mark.skipif(not shutil.which("c++"), reason="compilation needs a C++ compiler")
 def test_resumes_exactly_when_compiled(store, tmp_path, monkeypatch):
     compiled = {"run_options": {"compile": "on"}}
     train(store, tmp_path / "whole", **compiled)
-    interrupted(store, tmp_path / "broken", monkeypatch, 1, **compiled)
-    torch.manual_seed(99)
-    train(store, tmp_path / "broken", **compiled)
+    begun_again_and_again(store, tmp_path / "broken", 1, **compiled)
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 
@@ -100,6 +151,7 @@ def test_checkpoint_of_other_parameters(store, tmp_path, monkeypatch):
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     train(store, tmp_path, fingerprint="other", replace=True)
     assert (tmp_path / "model.pt").exists()
+    assert checkpoint.read(tmp_path / "checkpoint.pt", "checkpoint", "")["fingerprint"] == "other"
 
 
 def test_damaged_checkpoint(store, tmp_path, monkeypatch):
@@ -304,7 +356,8 @@ def test_an_epoch_uses_each_sample_once_at_most(store):
 
 def stream(split, batch_size=32, seed=5):
     torch.manual_seed(seed)
-    return list(StreamedSplit(split, torch.device("cpu")).epoch(batch_size))
+    data = StreamedSplit(split, torch.device("cpu"))
+    return list(data.batches(data.shuffled(batch_size)))
 
 
 @pytest.mark.parametrize("gaps", [False, True])
@@ -314,7 +367,8 @@ def test_streamed_batches_are_those_of_the_resident_split(store, store_with_gaps
     split = (store_with_gaps if gaps else store).splits["train"]
     streamed = stream(split)
     torch.manual_seed(5)
-    resident = list(ResidentSplit(split, torch.device("cpu")).epoch(32))
+    data = ResidentSplit(split, torch.device("cpu"))
+    resident = list(data.batches(data.shuffled(32)))
     assert len(streamed) == len(resident) == 3
     for one, other in zip(streamed, resident, strict=True):
         assert (one.present is None) == (other.present is None) == (not gaps)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from mmjsd import params, pipeline
 from mmjsd.errors import MmjsdError
-from mmjsd.records import Product, making
+from mmjsd.interruption import Interrupted, end_on_sigterm, held_back
+from mmjsd.records import MadeMeanwhile, Product, making
 
 if TYPE_CHECKING:  # slow to import
     from mmjsd.data.store import Store
@@ -21,6 +22,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a fault of the input is told in plain lines, without a traceback."""
     arguments = _parser().parse_args(argv)
+    end_on_sigterm()
     try:
         arguments.command(arguments)
     except MmjsdError as error:
@@ -40,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    except MadeMeanwhile as news:
+        print(news)
+    except Interrupted as ended:
+        print(ended, file=sys.stderr)
+        return 128 + ended.number
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -93,15 +100,18 @@ def _train(arguments: argparse.Namespace) -> None:
         from mmjsd.training import train
 
         run = chosen.runs[arguments.run]
-        train(
-            run,
-            _store(chosen, run.dataset),
-            product.record.parent,
-            name=arguments.run,
-            seed=seed,
-            fingerprint=fingerprint,
-            replace=arguments.replace,
-        )
+        store = _store(chosen, run.dataset)
+        with held_back() as asked_to_end:
+            train(
+                run,
+                store,
+                product.record.parent,
+                name=arguments.run,
+                seed=seed,
+                fingerprint=fingerprint,
+                replace=arguments.replace,
+                asked_to_end=asked_to_end,
+            )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

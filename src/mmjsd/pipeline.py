@@ -139,6 +139,7 @@ def training(params: Params, run: str, seed: int) -> Product:
         inputs=(store(chosen.dataset),),
         code=("mmjsd.training",),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "train.tsv",
+        scratch=(folder / "checkpoint.pt",),
     )
 
 

@@ -9,6 +9,7 @@ This module knows no step; :mod:`mmjsd.pipeline` lists them.
 """
 
 import ast
+import glob
 import hashlib
 import importlib.util
 import json
@@ -21,10 +22,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from mmjsd import environment
 from mmjsd.errors import MmjsdError
 
 __all__ = [
+    "MadeMeanwhile",
     "Product",
     "atomic_write",
     "code_digests",
@@ -34,6 +38,7 @@ __all__ = [
     "reconcile",
     "sha256_file",
     "staleness",
+    "temporary_name",
 ]
 
 #: Modules that are part of no product's code: what they do to a product shows in its record.
@@ -55,6 +60,36 @@ class Product:
     """Names of the modules that make it; what they import is found."""
     benchmark: Path
     """Where the time it took is noted. Only the age of that file counts: Snakemake goes by it."""
+    scratch: tuple[Path, ...] = ()
+    """Unfinished work to go on from; gone once the record is there."""
+
+
+class MadeMeanwhile(Exception):
+    """Another process has made a product while this one waited for its turn: nothing is left to do."""
+
+
+def temporary_name(path: Path) -> Path:
+    """The name beside ``path`` to write under until the file is whole.
+
+    What killed processes left under such names is removed.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _is_alive(left.name.split(".")[-2]):
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -65,14 +100,18 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     """
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        temporary = temporary_name(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut could leave the new name and not the content
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path, command: str) -> dict[str, Any]:
@@ -190,17 +229,50 @@ def making(product: Product) -> Iterator[str]:
     """Surrounds the work that makes a product: its old record goes first, its new one comes last.
 
     What it is made from is noted before the work, so an edit while it lasts is not mistaken for its origin.
+    Of processes that make the same product one works and the others wait.
 
     Yields:
         A hash of that origin, which marks unfinished work as belonging to it.
+
+    Raises:
+        MadeMeanwhile: another process has made it; the work is not to be done.
+        OSError: the record cannot be written.
     """
-    origin = _origin(product)
-    product.record.parent.mkdir(parents=True, exist_ok=True)
-    product.record.unlink(missing_ok=True)
-    yield digest_of(origin)
-    # `made` says with what, for people; it is not compared
-    content = {**origin, "outputs": _hashes(product.outputs), "made": environment.describe()}
-    atomic_write(product.record, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    with _turn(product) as waited:
+        if waited and staleness(product) is None:
+            raise MadeMeanwhile(f"{product.record}: made meanwhile by the other process")
+        origin = _origin(product)
+        product.record.parent.mkdir(parents=True, exist_ok=True)
+        product.record.unlink(missing_ok=True)
+        yield digest_of(origin)
+        # `made` says with what, for people; it is not compared
+        content = {**origin, "outputs": _hashes(product.outputs), "made": environment.describe()}
+        atomic_write(product.record, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        _discard(product.scratch)
+
+
+@contextmanager
+def _turn(product: Product) -> Iterator[bool]:
+    """Waits until no other process makes the product; yields whether there was one."""
+    # beside the benchmark, for logs are no results; the system frees it whatever ends the process
+    path = product.benchmark.with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock, waited = FileLock(path), False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waited = True
+        print(f"{product.record}: another process is making it; waiting for that", flush=True)
+        lock.acquire(poll_interval=0.5)
+    try:
+        yield waited
+    finally:
+        lock.release()
+
+
+def _discard(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def staleness(product: Product) -> str | None:
@@ -249,6 +321,8 @@ def reconcile(products: Iterable[Product], *, apply: bool, log: Callable[[str], 
                 if apply:
                     product.record.unlink()
         else:
+            if apply:
+                _discard(product.scratch)
             _renew(product, [record_of[path] for path in product.inputs if path in record_of])
     return records
 

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from filelock import FileLock
 
 from mmjsd.environment import describe
+from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
 from mmjsd.metrics import read_metrics
 from mmjsd.records import atomic_write, digest_of, read_json, sha256_file
@@ -112,25 +114,37 @@ def _logging(
 
     Yields:
         mlflow, with the run as the active one, and its `log_batch`.
+
+    Raises:
+        MmjsdError: MLflow cannot be reached, for a server not within the minutes its client tries again
+            (MLFLOW_HTTP_REQUEST_MAX_RETRIES), or cannot store the run.
     """
     # before MLflow is imported, which reads them then
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     import mlflow
+    from sqlalchemy.exc import SQLAlchemyError
 
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     uri = os.environ.get("MLFLOW_TRACKING_URI", STORE)
     mlflow.set_tracking_uri(uri)
-    client, experiment_id = _connect(uri, experiment)
-    tags = {"pipeline.key": key, **describe(), **tags}
-    same_key = client.search_runs([experiment_id], filter_string=f"tags.`pipeline.key` = '{key}'")
-    told = ("git.commit", "dvc.experiment")
-    twins = [run for run in same_key if all(run.data.tags.get(name) == tags.get(name) for name in told)]
-    with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as started:
-        yield mlflow, partial(client.log_batch, started.info.run_id)
-    for twin in twins:
-        client.delete_run(twin.info.run_id)
+    try:
+        client, experiment_id = _connect(uri, experiment)
+        tags = {"pipeline.key": key, **describe(), **tags}
+        same_key = client.search_runs([experiment_id], filter_string=f"tags.`pipeline.key` = '{key}'")
+        told = ("git.commit", "dvc.experiment")
+        twins = [run for run in same_key if all(run.data.tags.get(name) == tags.get(name) for name in told)]
+        with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as started:
+            yield mlflow, partial(client.log_batch, started.info.run_id)
+        for twin in twins:
+            client.delete_run(twin.info.run_id)
+    except (mlflow.MlflowException, SQLAlchemyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise MmjsdError(
+            f"{uri}: {name} cannot be logged ({reason}); see that MLflow is there and has space, "
+            "and type the same command again"
+        ) from None
     content = {"run_id": started.info.run_id, "experiment": experiment, "name": name, "tracking_uri": uri}
     atomic_write(out, json.dumps(content, indent=2) + "\n")
     print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
@@ -141,15 +155,29 @@ def _connect(uri: str, experiment: str) -> tuple[Any, str]:
     import mlflow
 
     local = uri.startswith("sqlite:///")
-    lock = f"{uri.removeprefix('sqlite:///')}.lock" if local else "mlflow.db.lock"
+    database = Path(uri.removeprefix("sqlite:///") if local else "mlflow.db")
     # the first connection creates the tables, and two at once ruin the database
-    with FileLock(lock):
+    with FileLock(f"{database}.lock"):
+        if local and not database.exists():
+            _create(database)
         client = mlflow.MlflowClient(uri)
         found = client.get_experiment_by_name(experiment)
         if found:
             return client, found.experiment_id
         folder = Path("mlruns").resolve().as_uri() if local else None
         return client, client.create_experiment(experiment, artifact_location=folder)
+
+
+def _create(database: Path) -> None:
+    """A database with the tables of MLflow, which a process killed meanwhile would leave unusable."""
+    import mlflow
+
+    folder = database.with_name(f"{database.name}.new")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    mlflow.MlflowClient(f"sqlite:///{folder / database.name}").search_experiments()
+    os.replace(folder / database.name, database)
+    shutil.rmtree(folder)
 
 
 def _described(store: Path, name: str, sha256: str) -> Any:

@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,16 @@ from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store
 from mmjsd.devices import autocast, memory_budget, pick_device, repays_compilation
 from mmjsd.errors import MmjsdError
+from mmjsd.interruption import Interrupted
 from mmjsd.models.vae import Modality, MultimodalVAE, modalities_of
 from mmjsd.objectives import OBJECTIVES, fusion_of
 from mmjsd.params import Run
 from mmjsd.records import atomic_write, sha256_file
 
 __all__ = ["build_model", "load_model", "read_history", "train"]
+
+#: Seconds after which an epoch that lasts longer is saved as far as it has come.
+SAVE_EVERY = 600.0
 
 
 def build_model(modalities: list[Modality], run: Run) -> MultimodalVAE:
@@ -46,11 +51,14 @@ def train(
     seed: int,
     fingerprint: str = "",
     replace: bool = False,
+    asked_to_end: Callable[[], int | None] = lambda: None,
 ) -> None:
     """Train and write `model.pt` and `history.csv` into the folder.
 
-    After every epoch `checkpoint.pt` is replaced; where there is one, training goes on from it exactly: the
-    same parameters, optimiser and random states, so the same numbers as without the interruption.
+    After every epoch, within long ones, and before the end that a signal asks for, `checkpoint.pt` is
+    replaced. Where there is one, training goes on from it exactly: the same parameters, optimiser, order of
+    the samples and random states, so the same numbers as without the interruption. It is left to the caller,
+    who removes it once the results are safe.
 
     Args:
         run: resolved parameters.
@@ -60,10 +68,12 @@ def train(
         seed: of the weights, the shuffling and the sampling.
         fingerprint: of all that determines the result; a checkpoint with another one is not gone on from.
         replace: discard such a checkpoint instead of refusing it.
+        asked_to_end: gives the signal that asks the process to end, if there was one.
 
     Raises:
         MmjsdError: a checkpoint damaged or of other parameters, no such device, or a loss, gradient or
-            weight that is not finite: the checkpoint of the epoch before is kept.
+            weight that is not finite: the last good checkpoint is kept.
+        Interrupted: the process is asked to end, and the checkpoint is written.
     """
     torch.set_num_threads(run.threads)
     torch.manual_seed(seed)
@@ -77,19 +87,28 @@ def train(
     model = build_model(modalities, run).to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
     objective: Any = OBJECTIVES[run.objective](modalities, run)
-    history = _resume(folder / "checkpoint.pt", fingerprint, replace, model, optimiser)
+    history, partial = _resume(folder / "checkpoint.pt", fingerprint, replace, model, optimiser)
 
     steps = max(1, len(data) // run.batch_size)
     if repays_compilation(run.compile, run.epochs * steps * run.batch_size, device):
         objective = torch.compile(objective)
     precision = autocast(run.precision, device)
     progress = _Progress(f"{name} seed {seed}", run.epochs, steps, run.batch_size)
+    saver = _Saver(folder / "checkpoint.pt", fingerprint, model, optimiser, history, asked_to_end)
     for epoch in range(len(history), run.epochs):
-        started = time.perf_counter()
+        at_start = checkpoint.random_state()
+        order = data.shuffled(run.batch_size)
         losses = torch.zeros(steps, device=device)
         sums: dict[str, torch.Tensor] = {}
         finite: list[torch.Tensor] = []
-        for step, batch in enumerate(data.epoch(run.batch_size)):
+        done, started = 0, time.perf_counter()
+        if partial:  # the order is drawn again, what follows it is as it was
+            losses, done = partial["losses"].to(device), partial["steps"]
+            sums = {term: value.to(device) for term, value in partial["sums"].items()}
+            started -= partial["seconds"]
+            checkpoint.restore_random_state(partial["random"])
+            partial = None
+        for step, batch in enumerate(data.batches(order[done:]), start=done):
             with precision:
                 loss, terms = objective(model, batch, _warmup(run, epoch + (step + 1) / steps, device))
             optimiser.zero_grad(set_to_none=True)
@@ -103,12 +122,14 @@ def train(
             sums = {term: sums.get(term, 0) + value for term, value in terms.items()}
             finite.append(torch.isfinite(torch.stack([losses[step], *terms.values(), *norms])))
             progress.step(epoch, step, losses)
-        if fault := _not_finite(torch.stack(finite), list(sums), model):
-            kept = f"; the last good checkpoint is kept in {folder / 'checkpoint.pt'}" if epoch else ""
-            raise MmjsdError(
-                f"runs.{name}: epoch {epoch + 1}, {fault}; lower its learning_rate or set "
-                f"gradient_clipping{kept}"
-            )
+            if saver.is_due() and step + 1 < steps:
+                _refuse_unless_finite(
+                    finite, done, list(sums), model, f"runs.{name}: epoch {epoch + 1}", saver
+                )
+                so_far = {"losses": losses, "sums": sums, "steps": step + 1}
+                so_far |= {"seconds": time.perf_counter() - started, "random": checkpoint.random_state()}
+                saver.save(at_start, so_far)
+        _refuse_unless_finite(finite, done, list(sums), model, f"runs.{name}: epoch {epoch + 1}", saver)
         seconds = time.perf_counter() - started
         history.append(
             {"epoch": epoch + 1, "loss": losses.mean().item()}
@@ -116,17 +137,7 @@ def train(
             | {"samples_per_second": steps * run.batch_size / seconds, "seconds": seconds}
         )
         progress.epoch(history[-1])
-        checkpoint.write(
-            folder / "checkpoint.pt",
-            {
-                "kind": "checkpoint",
-                "fingerprint": fingerprint,
-                "weights": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "random": checkpoint.random_state(),
-                "history": history,
-            },
-        )
+        saver.save(checkpoint.random_state())
     progress.close()
 
     atomic_write(folder / "history.csv", _as_csv(history))
@@ -143,7 +154,6 @@ def train(
             "weights": {key: value.cpu() for key, value in model.state_dict().items()},
         },
     )
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
 #: What a model's file says beside its weights: key -> type.
@@ -191,14 +201,19 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 def _resume(
     path: Path, fingerprint: str, replace: bool, model: MultimodalVAE, optimiser: torch.optim.Optimizer
-) -> list[dict[str, float]]:
-    """Bring everything to where the checkpoint was written: the history until then, if there is one."""
+) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
+    """Bring everything to where the checkpoint was written, if there is one.
+
+    Returns:
+        The history until then, and how far the epoch after it has come if it has begun.
+    """
     if not path.exists():
-        return []
+        return [], None
     content = checkpoint.read(path, "checkpoint", "delete it to start over")
     if content.get("fingerprint") != fingerprint:
         if replace:
-            return []
+            path.unlink()
+            return [], None
         raise MmjsdError(
             f"{path}: belongs to other parameters, data or code; restore them, or start over with --replace"
         )
@@ -206,7 +221,7 @@ def _resume(
         model.load_state_dict(content["weights"])
         optimiser.load_state_dict(content["optimiser"])
         checkpoint.restore_random_state(content["random"])
-        return list(content["history"])
+        return list(content["history"]), content["partial"]
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
         raise MmjsdError(f"{path}: damaged; delete it to start over") from None
 
@@ -226,28 +241,46 @@ def _gradient_norms(model: MultimodalVAE) -> list[torch.Tensor]:
     return list(torch._foreach_norm([p.grad for p in model.parameters() if p.grad is not None]))
 
 
-def _not_finite(finite: torch.Tensor, terms: list[str], model: MultimodalVAE) -> str | None:
-    """What was not finite first in an epoch, and in which step; None: all was finite.
+def _refuse_unless_finite(
+    finite: list[torch.Tensor],
+    first: int,
+    terms: list[str],
+    model: MultimodalVAE,
+    where: str,
+    saver: "_Saver",
+) -> None:
+    """Raise what was not finite first, and in which step.
 
     Args:
-        finite: bool (steps, 1 + terms + parameters): whether the loss, its terms and the gradients were.
+        finite: of each step since the first, bool (1 + terms + parameters): whether the loss, its terms and
+            the gradients were.
+        first: number of that step, from 0.
         terms: names of the terms.
-        model: at the end of the epoch.
+        model: as it is after them.
+        where: the run and epoch, for people.
+        saver: of the checkpoint.
     """
-    if len(bad := (~finite.all(1)).nonzero()):
+    fault, checked = None, torch.stack(finite)
+    if len(bad := (~checked.all(1)).nonzero()):
         step = int(bad[0])
-        loss, *others = finite[step].tolist()
+        loss, *others = checked[step].tolist()
+        fault = f"step {first + step + 1}: "
         wrong = [term for term, is_finite in zip(terms, others, strict=False) if not is_finite]
         if wrong or not loss:
-            return f"step {step + 1}: loss is not finite ({', '.join(wrong) or 'the sum of its terms'})"
-        parameters = [name for name, _ in model.named_parameters()]
-        wrong = [p for p, ok in zip(parameters, others[len(terms) :], strict=True) if not ok]
-        return f"step {step + 1}: gradient is not finite ({', '.join(wrong[:3])}{', ...' * (len(wrong) > 3)})"
-    if wrong := checkpoint.not_finite(model.state_dict()):
-        return (
-            f"step {len(finite)}: weights are not finite ({', '.join(wrong[:3])}{', ...' * (len(wrong) > 3)})"
-        )
-    return None
+            fault += f"loss is not finite ({', '.join(wrong) or 'the sum of its terms'})"
+        else:
+            parameters = [name for name, _ in model.named_parameters()]
+            wrong = [p for p, ok in zip(parameters, others[len(terms) :], strict=True) if not ok]
+            fault += f"gradient is not finite ({_few(wrong)})"
+    elif wrong := checkpoint.not_finite(model.state_dict()):
+        fault = f"step {first + len(finite)}: weights are not finite ({_few(wrong)})"
+    if fault:
+        kept = f"; the last good checkpoint is kept in {saver.path}" if saver.path.exists() else ""
+        raise MmjsdError(f"{where}, {fault}; lower its learning_rate or set gradient_clipping{kept}")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
 
 
 def _as_csv(history: list[dict[str, float]]) -> str:
@@ -256,6 +289,48 @@ def _as_csv(history: list[dict[str, float]]) -> str:
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue()
+
+
+class _Saver:
+    """Writes the checkpoint: from time to time, and before the process ends as it is asked to."""
+
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: str,
+        model: MultimodalVAE,
+        optimiser: torch.optim.Optimizer,
+        history: list[dict[str, float]],
+        asked_to_end: Callable[[], int | None],
+    ):
+        self.path, self.fingerprint, self.asked_to_end = path, fingerprint, asked_to_end
+        self.model, self.optimiser, self.history = model, optimiser, history
+        self.saved = time.perf_counter()
+
+    def is_due(self) -> bool:
+        return self.asked_to_end() is not None or time.perf_counter() - self.saved >= SAVE_EVERY
+
+    def save(self, random: dict[str, Any], partial: dict[str, Any] | None = None) -> None:
+        """Save what the next epoch needs, the random state at its start, and how far it has come if it has.
+
+        Raises:
+            Interrupted: saved, and the process is asked to end.
+        """
+        checkpoint.write(
+            self.path,
+            {
+                "kind": "checkpoint",
+                "fingerprint": self.fingerprint,
+                "weights": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "random": random,
+                "history": self.history,
+                "partial": partial,
+            },
+        )
+        self.saved = time.perf_counter()
+        if number := self.asked_to_end():
+            raise Interrupted(number, f"{self.path}: saved; the same command goes on from there")
 
 
 class _Progress:

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from project import PARAMS, REPOSITORY, Outcome, Project
 
 from mmjsd import params, pipeline
 from mmjsd.records import staleness
+from project import PARAMS, REPOSITORY, Outcome, Project
 
 
 def of_run(run: str) -> set[str]:
@@ -161,7 +161,7 @@ def test_faulty_parameters_are_told_in_plain_lines(project: Project) -> None:
 
 def test_a_failing_step_says_why_and_spares_the_others(project: Project) -> None:
     before = project.contents()
-    project.write(changed(moe={"learning_rate": 1e30, "epochs": 2}))
+    project.write(changed(moe={"learning_rate": 1.0, "epochs": 2}))
     outcome = project.snakemake()
     assert outcome.code == 1
     assert re.search(r"runs\.moe: epoch \d, step \d+: .* not finite", outcome.output)

@@ -1,12 +1,16 @@
 """The parameters, the products they ask for, and what all rules share."""
 
+import contextlib
+import fcntl
 import glob
 import os
 import re
 import shlex
+import signal
 import sys
 import tempfile
 
+import psutil
 from snakemake.cli import get_argument_parser
 
 from mmjsd import params, pipeline
@@ -18,7 +22,11 @@ PUBLISHED = Path(workflow.basedir) / pipeline.PUBLISHED
 
 # strict, so that a step that fails is not hidden by `tee`; and the `mmjsd` that the rules call is that of the
 # environment Snakemake runs in
-shell.prefix(f"set -euo pipefail; PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
+shell.prefix(
+    f"set -euo pipefail; PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
+    # a signal that all of them get ends the step, once it has saved its work and said so; not these before
+    "trap : INT TERM; tee() {{ trap '' INT TERM; command tee \"$@\"; }}; "
+)
 
 # modes of snakemake that run no step, and in which no record may go therefore
 LOOKING_ON = """dryrun touch lint list_target_rules list_rules print_compilation containerize report
@@ -38,17 +46,46 @@ except MmjsdError as faults:
     tell(faults)
     sys.exit(1)
 
-# Snakemake goes by file times. Once, before it looks at them, they are made to agree with the records;
-# never under a running snakemake, which this one is about to be refused for.
+# Snakemake goes by file times. Once, before it looks at them, they are made to agree with the records; never
+# under another snakemake that works in this folder. Each that does has a share of a lock, which the system
+# takes back when it ends, however that comes, and which its jobs don't inherit.
 STALE = {}
-if workflow.is_main_process and not glob.glob(".snakemake/locks/*"):
+if workflow.is_main_process:
     asked, _ = get_argument_parser().parse_known_args()
     looking_on = any(getattr(asked, mode, None) for mode in LOOKING_ON)
-    stale = reconcile(PRODUCTS, apply=not looking_on, log=tell)
+    os.makedirs(".snakemake", exist_ok=True)
+    at_work = os.open(".snakemake/mmjsd.lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(at_work, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # whether that makes the same files, Snakemake's own locks tell
+        tell("another snakemake is at work in this folder; if this one is refused, wait for that to end")
+    else:
+        if not looking_on:
+            for left in glob.glob(".snakemake/locks/*"):  # by one that was killed
+                os.unlink(left)
+        stale = reconcile(PRODUCTS, apply=not looking_on, log=tell)
+        if looking_on:
+            # their records stay; an input newer than them has their steps planned all the same
+            newer = tempfile.NamedTemporaryFile(prefix="other-than-recorded-")
+            STALE = dict.fromkeys(stale, newer.name)
     if looking_on:
-        # their records stay; an input newer than them has their steps planned all the same
-        newer = tempfile.NamedTemporaryFile(prefix="other-than-recorded-")
-        STALE = dict.fromkeys(stale, newer.name)
+        os.close(at_work)
+    else:
+        fcntl.flock(at_work, fcntl.LOCK_SH)
+
+
+onstart:
+    # Snakemake waits for its jobs where it is asked to end; they are asked too
+    wait_for_jobs = signal.getsignal(signal.SIGTERM)
+
+    def end(number, frame):
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        wait_for_jobs(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def needs(step):

@@ -77,9 +77,9 @@ class ResidentSplit:
         """
         return _shuffled(len(self), batch_size, self.device)
 
-    def epoch(self, batch_size: int) -> Iterator[Batch]:
-        """The batches of one epoch, in random order."""
-        return map(self.batch, self.shuffled(batch_size))
+    def batches(self, order: Tensor) -> Iterator[Batch]:
+        """The batches of these samples, (steps, batch_size)."""
+        return map(self.batch, order)
 
 
 class StreamedSplit:
@@ -99,9 +99,13 @@ class StreamedSplit:
         """Number of samples (pairs)."""
         return len(self.pairs)
 
-    def epoch(self, batch_size: int) -> Iterator[Batch]:
-        """The batches of one epoch, in random order."""
-        blocks = _shuffled(len(self), batch_size, torch.device("cpu")).split(BLOCK)
+    def shuffled(self, batch_size: int) -> Tensor:
+        """As that of a resident split."""
+        return _shuffled(len(self), batch_size, torch.device("cpu"))
+
+    def batches(self, order: Tensor) -> Iterator[Batch]:
+        """The batches of these samples, (steps, batch_size)."""
+        blocks = order.split(BLOCK)
         with ThreadPoolExecutor(1) as reader:
             coming = reader.submit(self._read, blocks[0])
             for number, block in enumerate(blocks):

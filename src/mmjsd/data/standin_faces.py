@@ -4,6 +4,7 @@ Faces are drawn. Their attributes occur about as often, and as often together, a
 show. Faces lie where CelebA's alignment puts them: eyes at (69, 111) and (108, 111) of 178x218 pixels.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -47,6 +48,7 @@ def write_faces(folder: str | Path, *, train: int, val: int, test: int, seed: in
     count = train + val + test
     attributes = sample_attributes(count, np.random.default_rng(seed))
     names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
+    unfinished = images / ".unfinished"  # always the same, so that a killed run leaves one at most
     try:
         images.mkdir(parents=True, exist_ok=True)
         for path in (attributes_list, partition_list):
@@ -59,7 +61,8 @@ def write_faces(folder: str | Path, *, train: int, val: int, test: int, seed: in
             face = _face(row, np.random.default_rng([seed, number]))
             content = BytesIO()
             face.save(content, "JPEG", quality=_QUALITY)
-            (images / name).write_bytes(content.getvalue())
+            unfinished.write_bytes(content.getvalue())
+            os.replace(unfinished, images / name)
     except OSError as error:
         raise MmjsdError(
             f"{error.filename or images}: cannot be written ({error.strerror}); "

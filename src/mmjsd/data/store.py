@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file
+from mmjsd.records import sha256_file, temporary_name
 
 __all__ = [
     "FORMAT",
@@ -116,9 +116,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         MmjsdError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(path)
         try:
             yield temporary
             os.replace(temporary, path)

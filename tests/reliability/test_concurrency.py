@@ -1,0 +1,129 @@
+"""Several processes in one folder, and a server that goes away."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from disturbed import leftovers, logged, numbers
+
+from project import Project, finished
+
+#: Eight processes that log the same run under other names, all at once.
+EIGHT = """
+import os, sys
+from pathlib import Path
+import mlflow.pytorch
+from mmjsd import params, pipeline, tracking, training
+
+chosen = params.load("params.yaml")
+product = pipeline.tracking(chosen, "js", 1)
+children = []
+for number in range(8):
+    if not (child := os.fork()):
+        product.params["name"] = f"js-{number}"
+        store = pipeline.store("tiny")
+        tracking.track(product.record.parent, store, experiment="tiny", key=f"js-{number}", **product.params)
+        os._exit(0)
+    children.append(child)
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+"""
+
+
+def test_two_snakemakes(project: Project) -> None:
+    before = numbers(project.folder)
+    record = "results/tiny/js/seed-1/training.record.json"
+    (project.folder / record).unlink()
+    first = project.start_snakemake(record)
+    assert first.stdout
+    assert any("training js" in line for line in first.stdout)
+    second = project.snakemake(record)
+    assert second.code == 1
+    assert "another snakemake is at work in this folder" in second.output
+    assert "Directory cannot be locked" in second.output
+    assert "Traceback" not in second.output
+    assert finished(first).code == 0
+    assert "Nothing to be done" in project.snakemake(record).output
+    assert numbers(project.folder) == before
+
+
+def test_two_processes_make_one_product(project: Project) -> None:
+    before = numbers(project.folder)
+    (project.folder / "results/tiny/js/seed-1/training.record.json").unlink()
+    outcomes = [finished(process) for process in [project.start("train js") for _ in range(2)]]
+    assert [outcome.code for outcome in outcomes] == [0, 0]
+    assert sum("made meanwhile by the other process" in outcome.output for outcome in outcomes) == 1
+    assert numbers(project.folder) == before
+    assert leftovers(project.folder) == []
+
+
+def test_eight_processes_log_to_a_fresh_store(project: Project) -> None:
+    (js,) = [row for row in logged(project.folder) if row[0] == "js"]
+    (project.folder / "mlflow.db").unlink()
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT], cwd=project.folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert logged(project.folder) == [(f"js-{number}", *js[1:]) for number in range(8)]
+
+
+@contextmanager
+def server(folder: Path, port: int) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | quiet,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(600):
+            time.sleep(0.2)
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
+                break
+            except OSError:
+                assert process.poll() is None
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_a_server_that_goes_away_and_returns(project: Project, port: int, tmp_path: Path) -> None:
+    """What was made meanwhile is logged by the next run of the same command."""
+    before = logged(project.folder)
+    uri = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+    with server(tmp_path / "server", port):
+        assert project.run("track js", **uri).code == 0
+    (project.folder / "results/tiny/moe/seed-1/training.record.json").unlink()
+    gone = project.snakemake(**uri, MLFLOW_HTTP_REQUEST_MAX_RETRIES="2")
+    assert gone.code == 1
+    assert f"{uri['MLFLOW_TRACKING_URI']}: moe cannot be logged" in gone.output
+    assert {"training moe, seed 1", "evaluating moe, seed 1", "writing the report"} <= gone.jobs
+    assert "Traceback (most recent call last)" not in gone.output
+    with server(tmp_path / "server", port):
+        back = project.snakemake(**uri)
+    assert back.code == 0, back.output
+    assert back.jobs == {"logging moe, seed 1, to MLflow", "logging the comparison and the report to MLflow"}
+    assert logged(tmp_path / "server") == before
