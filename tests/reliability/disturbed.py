@@ -22,7 +22,7 @@ def _is_result(path: Path) -> bool:
 
 def _numbers(path: Path) -> object:
     content = path.read_bytes()
-    if path.name == "metrics.json":
+    if path.suffix == ".json":
         return [(key, value) for key, value in json.loads(content).items() if not _is_time(key)]
     if path.suffix == ".csv":
         rows = csv.DictReader(io.StringIO(content.decode()))

@@ -33,6 +33,7 @@ STEPS = [
     "data build faces",
     "figures js --seed 1",
     "compare",
+    "summarise",
     "classify tiny mnist",
     "report",
     "train moe --seed 1",
