@@ -126,7 +126,7 @@ def _logging(
     from sqlalchemy.exc import SQLAlchemyError
 
     for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     uri = os.environ.get("MLFLOW_TRACKING_URI", STORE)
     mlflow.set_tracking_uri(uri)
     try:
