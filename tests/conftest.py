@@ -114,3 +114,17 @@ def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Proj
 def project(made: tuple[Project, Outcome], tmp_path: Path) -> Project:
     """A copy of the finished project."""
     return Project(Path(shutil.copytree(made[0].folder, tmp_path / "copy")))
+
+
+KILLS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> list[str]:
+    """Lines of the table that is printed at the end."""
+    return request.config.stash.setdefault(KILLS, [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(KILLS, []):
+        terminalreporter.line(line)
