@@ -11,9 +11,7 @@ from mmjsd.interruption import Interrupted, end_on_sigterm, held_back
 @pytest.fixture(autouse=True)
 def _handlers():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # it is ignored where tests run in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

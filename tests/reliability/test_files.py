@@ -105,6 +105,8 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         numbers = {"meta/train_seconds": 1.0, "meta/evaluation_seconds": 1.0, "coherence/random": 0.5}
         numbers |= {"meta/train_samples_per_second": 9.0, "classifier/accuracy/mnist": 0.9}
         METRICS.write_text(json.dumps(numbers | {"meta/data_sha256": "0" * 64, "meta/device": "cpu"}))
+        record = {"inputs": {}, "outputs": {}, "made": {}}
+        (RUN / "evaluation.record.json").write_text(json.dumps(record))
         CURVES.write_text("given,modality,precision,recall\nrandom,mnist,1.0,0.0\nrandom,mnist,0.5,0.5\n")
         pictures = [pipeline.figures(chosen, "js", 1).outputs, pipeline.curves(chosen, "tiny").outputs]
         for *images, captions in pictures:
@@ -128,8 +130,8 @@ def project(intact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def listing() -> dict[str, bytes | None]:
-    """All that is there but records, whose absence says that something has to be made again."""
-    paths = [path for path in Path().rglob("*") if "record.json" not in path.name]
+    """All that is there but locks, and records, whose absence says that something has to be made again."""
+    paths = [path for path in Path().rglob("*") if not path.name.endswith(("record.json", ".lock"))]
     return {str(path): path.read_bytes() if path.is_file() else None for path in paths}
 
 

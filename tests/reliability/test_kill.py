@@ -1,7 +1,7 @@
 """kill -9 at any moment, then the same command again: the very results of an undisturbed run.
 
-A few steps are killed in the normal test run; `pytest -n 0 tests/reliability --kills 40` kills forty, those that
-take long or need more data too, and whole runs of snakemake.
+A few steps are killed in the normal test run; `pytest -n 0 tests/reliability --kills 40` kills forty, those
+that take long or need more data too, and whole runs of snakemake.
 """
 
 import copy
