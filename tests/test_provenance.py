@@ -110,7 +110,9 @@ def test_it_may_be_asked_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyP
     assert not [file.fault for link in chain(folder / RUN) for file in link.files if file.fault]
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"inputs": {}}', '{"inputs": 1, "outputs": 1, "params": {}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "[" * 100_000, '{"inputs": {}}', '{"inputs": 1, "outputs": 1, "params": {}}']
+)
 def test_a_damaged_record_is_refused(folder: Path, text: str) -> None:
     (RUN / "training.record.json").write_text(text)
     with pytest.raises(MmjsdError, match=r"training\.record\.json: damaged or missing"):

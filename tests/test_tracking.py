@@ -40,6 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     record = {"inputs": {"digits.h5": "a" * 64}, "outputs": {"metrics.json": "b" * 64}}
+    record |= {"params": {}, "made": {}}
     (folder / "evaluation.record.json").write_text(json.dumps(record))
     (folder / "figures").mkdir()
     (folder / "figures/random.png").write_bytes(b"a picture")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mmjsd import pipeline
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file
+from mmjsd.records import read_record, sha256_file
 
 __all__ = ["Link", "chain", "describe"]
 
@@ -65,7 +65,7 @@ def chain(folder: Path) -> list[Link]:
     classifiers = sorted(dataset.glob("classifiers/*/record.json"))
     store = root / "data" / f"{dataset.name}.record.json"
     steps = [store, *classifiers, folder / "training.record.json", last]
-    contents = {step: _read(step) for step in steps}
+    contents = {step: read_record(step) for step in steps}
     needed = set(contents[last]["inputs"])
     links = [_link(root, last, contents[last])]
     for step in reversed(steps[:-1]):
@@ -73,17 +73,6 @@ def chain(folder: Path) -> list[Link]:
             needed |= set(contents[step]["inputs"])
             links.insert(0, _link(root, step, contents[step]))
     return links
-
-
-def _read(record: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(record.read_bytes())
-    except (FileNotFoundError, ValueError):
-        content = None
-    parts = ("params", "inputs", "outputs", "made")
-    if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in parts):
-        raise MmjsdError(f"{record}: damaged or missing; `snakemake --cores all` makes again what it is of")
-    return content
 
 
 def _link(root: Path, record: Path, content: Mapping[str, Any]) -> Link:

@@ -35,6 +35,7 @@ __all__ = [
     "digest_of",
     "making",
     "read_json",
+    "read_record",
     "reconcile",
     "sha256_file",
     "staleness",
@@ -128,6 +129,22 @@ def read_json(path: Path, command: str) -> dict[str, Any]:
         content = None
     if not isinstance(content, dict):
         raise MmjsdError(f"{path}: damaged; make it again with `mmjsd {command}`")
+    return content
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What a step noted of a product: `params`, `inputs`, `code`, `outputs`, `made`.
+
+    Raises:
+        MmjsdError: missing, or damaged.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        content = None
+    parts = ("params", "inputs", "outputs", "made")
+    if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in parts):
+        raise MmjsdError(f"{path}: damaged or missing; `snakemake --cores all` makes again what it is of")
     return content
 
 

@@ -20,7 +20,7 @@ from mmjsd.environment import describe
 from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
 from mmjsd.metrics import read_metrics
-from mmjsd.records import atomic_write, digest_of, read_json, sha256_file
+from mmjsd.records import atomic_write, digest_of, read_record, sha256_file
 
 __all__ = ["STORE", "publish", "track"]
 
@@ -59,7 +59,7 @@ def track(
     history = read_history(folder / "history.csv")
     metrics = read_metrics(folder / "metrics.json")
     model, _ = load_model(folder)
-    record = read_json(folder / "evaluation.record.json", "evaluate")
+    record = read_record(folder / "evaluation.record.json")
     data = sha256_file(store)
     # what training has as last value of its curves is not logged twice
     final = {k: v for k, v in metrics.items() if not k.startswith("train/")}

@@ -12,7 +12,7 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         numbers = {"meta/train_seconds": 1.0, "meta/evaluation_seconds": 1.0, "coherence/random": 0.5}
         numbers |= {"meta/train_samples_per_second": 9.0, "classifier/accuracy/mnist": 0.9}
         METRICS.write_text(json.dumps(numbers | {"meta/data_sha256": "0" * 64, "meta/device": "cpu"}))
-        record = {"inputs": {}, "outputs": {}, "made": {}}
+        record: dict[str, Any] = {"inputs": {}, "outputs": {}, "params": {}, "made": {}}
         (RUN / "evaluation.record.json").write_text(json.dumps(record))
         CURVES.write_text("given,modality,precision,recall\nrandom,mnist,1.0,0.0\nrandom,mnist,0.5,0.5\n")
         pictures = [pipeline.figures(chosen, "js", 1).outputs, pipeline.curves(chosen, "tiny").outputs]
@@ -152,6 +152,27 @@ def rewritten(path: Path, change: Callable[[Any], None]) -> None:
     content = torch.load(path, weights_only=True)
     change(content)
     torch.save(content, path)
+
+
+def assert_flipped_bits_are_refused_or_of_no_effect(
+    path: Path, read: Callable[[], Sequence[Any]], equal: Callable[[Any, Any], bool]
+) -> None:
+    """60 bits of a file, one at a time: most are refused, and the rest leave what is read as it was."""
+    content, before = path.read_bytes(), read()
+    rng = np.random.default_rng(0)
+    refusals = []
+    for position in rng.integers(len(content), size=60):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << rng.integers(8)
+        path.write_bytes(flipped)
+        try:
+            found = read()
+        except MmjsdError as error:
+            refusals.append(str(error))
+        else:
+            assert all(equal(one, other) for one, other in zip(found, before, strict=True))
+    assert len(refusals) > 30
+    assert all(line.startswith(f"{path}: ") for line in refusals)
 
 
 def test_the_intact_project_is_read(project: Path) -> None:
@@ -321,22 +342,11 @@ def test_weights_in_double_precision_are_the_same(project: Path) -> None:
 
 def test_a_flipped_bit_in_weights_is_refused_or_of_no_effect(project: Path) -> None:
     """torch alone takes such files for intact ones, and their weights as they are."""
-    content = MODEL.read_bytes()
-    before = load_model(RUN)[0].state_dict()
-    rng = np.random.default_rng(0)
-    refusals = []
-    for position in rng.integers(len(content), size=60):
-        flipped = bytearray(content)
-        flipped[position] ^= 1 << rng.integers(8)
-        MODEL.write_bytes(flipped)
-        try:
-            found = load_model(RUN)[0].state_dict()
-        except MmjsdError as error:
-            refusals.append(str(error))
-        else:
-            assert all(torch.equal(found[name], before[name]) for name in before)
-    assert len(refusals) > 30
-    assert all(line.startswith(f"{MODEL}: ") for line in refusals)
+
+    def read() -> list[torch.Tensor]:
+        return list(load_model(RUN)[0].state_dict().values())
+
+    assert_flipped_bits_are_refused_or_of_no_effect(MODEL, read, torch.equal)
 
 
 # --- stores ---
@@ -485,6 +495,16 @@ def test_what_a_damaged_record_belongs_to_is_made_again(
     assert MODEL.read_bytes() == before
 
 
+@pytest.mark.parametrize("command", ["report", "track js"])
+@pytest.mark.parametrize("text", ["", "[1]", "{}", "[" * 100_000], ids=["empty", "list", "nothing", "deep"])
+def test_a_damaged_record_is_refused_by_those_who_tell_of_it(
+    project: Path, command: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = RUN / "evaluation.record.json"
+    record.write_text(text)
+    assert "damaged or missing" in assert_refused(record, capsys, command)
+
+
 def test_a_folder_in_place_of_a_record_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = pipeline.training(params.load(), "js", 1).record
     folder(record)
@@ -532,23 +552,9 @@ def test_a_mat_file_of_huge_dimensions_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_flipped_bit_in_a_mat_file_is_refused_or_of_no_effect(tmp_path: Path) -> None:
-    content, path = mat_file(compressed=True), tmp_path / "x.mat"
-    path.write_bytes(content)
-    before = read_svhn(path)
-    rng = np.random.default_rng(0)
-    refusals = []
-    for position in rng.integers(len(content), size=60):
-        flipped = bytearray(content)
-        flipped[position] ^= 1 << rng.integers(8)
-        path.write_bytes(flipped)
-        try:
-            found = read_svhn(path)
-        except MmjsdError as error:
-            refusals.append(str(error))
-        else:
-            assert all(np.array_equal(one, other) for one, other in zip(found, before, strict=True))
-    assert len(refusals) > 30
-    assert all(line.startswith(f"{path}: ") for line in refusals)
+    path = tmp_path / "x.mat"
+    path.write_bytes(mat_file(compressed=True))
+    assert_flipped_bits_are_refused_or_of_no_effect(path, lambda: read_svhn(path), np.array_equal)
 
 
 def jpeg_of_declared_size(width: int, height: int) -> bytes:

@@ -40,7 +40,12 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
         folder = tmp_path / run
         figures(folder / "figures", random="At *random* & so on", latents="A `map`")
         (folder / "metrics.json").write_text(json.dumps(METRICS | {"coherence/random": coherence}))
-        record = {"inputs": {"model.pt": "4567ef"}, "outputs": {}, "made": {"git.commit": "89abcd"}}
+        record = {
+            "inputs": {"model.pt": "4567ef"},
+            "outputs": {},
+            "params": {},
+            "made": {"git.commit": "89abcd"},
+        }
         (folder / "evaluation.record.json").write_text(json.dumps(record))
         rows.append(
             {"dataset": "digits", "kind": "pictures", "source": "standin", "run": run, "seed": 1}

@@ -16,7 +16,7 @@ from mmjsd.environment import describe
 from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
 from mmjsd.metrics import read_metrics
-from mmjsd.records import atomic_write, read_json
+from mmjsd.records import atomic_write, read_json, read_record
 from mmjsd.reporting.catalogue import CAPTIONS
 from mmjsd.reporting.tables import read_published, sections
 
@@ -78,7 +78,7 @@ def _run(
 ) -> dict[str, Any]:
     figures = list(_figures(Path(row["folder"]) / "figures"))
     figures.sort(key=lambda figure: not _is_shown(figure["name"]))
-    record = read_json(Path(row["folder"]) / "evaluation.record.json", "evaluate")
+    record = read_record(Path(row["folder"]) / "evaluation.record.json")
     hashes = {**record["inputs"], **record["outputs"]}
     seconds, judged = metrics["meta/train_seconds"], metrics["meta/evaluation_seconds"]
     return {
