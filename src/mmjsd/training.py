@@ -87,15 +87,17 @@ def train(
     model = build_model(modalities, run).to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
     objective: Any = OBJECTIVES[run.objective](modalities, run)
-    history, partial = _resume(folder / "checkpoint.pt", fingerprint, replace, model, optimiser)
+    unfinished = folder / "checkpoint.pt"
+    history, partial = _resume(unfinished, fingerprint, replace, model, optimiser)
 
     steps = max(1, len(data) // run.batch_size)
     if repays_compilation(run.compile, run.epochs * steps * run.batch_size, device):
         objective = torch.compile(objective)
     precision = autocast(run.precision, device)
     progress = _Progress(f"{name} seed {seed}", run.epochs, steps, run.batch_size)
-    saver = _Saver(folder / "checkpoint.pt", fingerprint, model, optimiser, history, asked_to_end)
+    saver = _Saver(unfinished, fingerprint, model, optimiser, history, asked_to_end)
     for epoch in range(len(history), run.epochs):
+        where = f"runs.{name}: epoch {epoch + 1}"
         at_start = checkpoint.random_state()
         order = data.shuffled(run.batch_size)
         losses = torch.zeros(steps, device=device)
@@ -123,13 +125,11 @@ def train(
             finite.append(torch.isfinite(torch.stack([losses[step], *terms.values(), *norms])))
             progress.step(epoch, step, losses)
             if saver.is_due() and step + 1 < steps:
-                _refuse_unless_finite(
-                    finite, done, list(sums), model, f"runs.{name}: epoch {epoch + 1}", saver
-                )
+                _refuse_unless_finite(finite, done, list(sums), model, where, unfinished)
                 so_far = {"losses": losses, "sums": sums, "steps": step + 1}
                 so_far |= {"seconds": time.perf_counter() - started, "random": checkpoint.random_state()}
                 saver.save(at_start, so_far)
-        _refuse_unless_finite(finite, done, list(sums), model, f"runs.{name}: epoch {epoch + 1}", saver)
+        _refuse_unless_finite(finite, done, list(sums), model, where, unfinished)
         seconds = time.perf_counter() - started
         history.append(
             {"epoch": epoch + 1, "loss": losses.mean().item()}
@@ -247,7 +247,7 @@ def _refuse_unless_finite(
     terms: list[str],
     model: MultimodalVAE,
     where: str,
-    saver: "_Saver",
+    unfinished: Path,
 ) -> None:
     """Raise what was not finite first, and in which step.
 
@@ -258,7 +258,7 @@ def _refuse_unless_finite(
         terms: names of the terms.
         model: as it is after them.
         where: the run and epoch, for people.
-        saver: of the checkpoint.
+        unfinished: the checkpoint, if there is one yet.
     """
     fault, checked = None, torch.stack(finite)
     if len(bad := (~checked.all(1)).nonzero()):
@@ -275,7 +275,7 @@ def _refuse_unless_finite(
     elif wrong := checkpoint.not_finite(model.state_dict()):
         fault = f"step {first + len(finite)}: weights are not finite ({_few(wrong)})"
     if fault:
-        kept = f"; the last good checkpoint is kept in {saver.path}" if saver.path.exists() else ""
+        kept = f"; the last good checkpoint is kept in {unfinished}" if unfinished.exists() else ""
         raise MmjsdError(f"{where}, {fault}; lower its learning_rate or set gradient_clipping{kept}")
 
 
