@@ -1,4 +1,3 @@
-import errno
 import hashlib
 import os
 import shutil
@@ -607,21 +606,6 @@ def test_the_digest_of_a_folder_is_that_of_sha256sum(official: Path, tmp_path: P
         assert printed.stdout.decode().startswith(digest)
 
 
-def full_disk(*_: object, **__: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@pytest.mark.parametrize("at", ["write", "flush"])
-def test_a_full_disk_is_reported(sources: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
-    class Full(BytesIO):
-        def fileno(self) -> int:
-            raise OSError
-
-    setattr(Full, at, full_disk)
-    monkeypatch.setattr(faces.tempfile, "TemporaryFile", lambda dir: Full())
-    assert "x.h5: cannot be written (No space left on device); " in refused(sources)
-
-
 def test_an_unwritable_folder_is_named(official: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MmjsdError, match=r"file/x\.h5: cannot be written \("):
@@ -637,11 +621,10 @@ def test_few_images_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
         read.append(name)
         return content
 
-    monkeypatch.setattr(faces, "_BLOCK", 4)
-    names = [f"{number}.jpg" for number in range(400)]
+    blocks = [[f"{block}-{number}.jpg" for number in range(4)] for block in range(100)]
     for workers in (1, 2):
         read.clear()
-        decoded = faces._decoded(faces._read_blocks(names, set(names), read_one), workers)
+        decoded = faces._decoded(faces._read_blocks(blocks, read_one), workers)
         for block in range(1, 4):
             assert next(decoded)[0].shape == (4, 3, 64, 64)
             assert len(read) <= 4 * (block + 3 * workers)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import make_split
-from mmjsd.data.store import Split, Table, describe, read_store, write_store
+from mmjsd.data.store import Split, Stream, Table, describe, read_store, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.records import sha256_file
 
@@ -90,6 +90,30 @@ def test_same_parts_give_the_same_bytes_elsewhere_and_later(stored: Path, tmp_pa
     time.sleep(1.1)
     write(tmp_path / "elsewhere" / "other.h5")
     assert (tmp_path / "elsewhere" / "other.h5").read_bytes() == stored.read_bytes()
+
+
+def test_streamed_images_and_late_hashes_give_the_same_bytes(stored: Path, tmp_path: Path) -> None:
+    read: list[str] = []
+
+    def streamed(name: str, split: Split) -> Split:
+        photo = split.modalities["photo"]
+
+        def blocks():
+            for start in range(0, len(photo.data), 4):
+                read.append(name)
+                yield photo.data[start : start + 4]
+
+        data: Any = Stream(photo.data.shape, photo.data.dtype, blocks())
+        return replace(split, modalities=split.modalities | {"photo": replace(photo, data=data)})
+
+    def hashes() -> dict[str, str]:
+        assert read == ["train", "train", "val", "odd"]
+        return {"pets.zip": "0" * 64}
+
+    splits = {"train": a_split(6), "val": a_split(4), "odd": a_split(2)}
+    splits = {name: streamed(name, split) for name, split in splits.items()}
+    write(tmp_path / "streamed.h5", splits=splits, sources=hashes)
+    assert (tmp_path / "streamed.h5").read_bytes() == stored.read_bytes()
 
 
 def test_changing_an_array_leaves_the_file_alone(stored: Path) -> None:

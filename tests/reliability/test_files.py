@@ -589,8 +589,8 @@ def test_an_entry_of_a_zip_file_cannot_inflate_without_end(tmp_path: Path, decla
         path.write_bytes(content)
     tracemalloc.start()
     try:
-        with faces._opened(path) as (names, read):
-            ((contents, faults),) = faces._read_blocks(["1.jpg"], names, read)
+        with faces._opened(path) as images:
+            ((contents, faults),) = faces._read_blocks([["1.jpg"]], images.read)
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()

@@ -7,18 +7,18 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import threading
 import time
 import zipfile
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence, Set
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from mmjsd.data.download import download
 from mmjsd.data.standin_faces import write_faces
-from mmjsd.data.store import Split, Table, write_store
+from mmjsd.data.store import Split, Stream, Table, write_store
 from mmjsd.data.text import ALPHABET, attribute_texts, spelled
 from mmjsd.errors import MmjsdError
 from mmjsd.records import sha256_file
@@ -141,8 +141,8 @@ def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         with open(path, encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
-                if fields := line.strip().split(separator) if line.strip() else []:
-                    yield number, fields
+                if line := line.strip():
+                    yield number, line.split(separator)
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -159,7 +159,7 @@ def _add(rows: dict[str, Any], image: str, value: Any, path: Path, number: int) 
         raise _faulty(path, number, f"has {image[:40]!r} where the name of an image is expected")
     if image in rows:
         raise _faulty(path, number, f"repeats {image}")
-    rows[image] = value
+    rows[sys.intern(image)] = value  # one copy of each name, whichever list it is read from
 
 
 # --- images ---
@@ -202,30 +202,52 @@ def _read_faces(contents: list[bytes]) -> tuple[Bytes, Faults]:
     return faces, faults
 
 
+class _Images(NamedTuple):
+    """The images in an opened folder or zip file."""
+
+    names: Set[str]
+    read: Callable[[str], bytes]
+    digest: Callable[[], str]
+    """The sha256 of the zip file, or one over all files of the folder that have been read."""
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[set[str], Callable[[str], bytes]]]:
-    """The names of the images in a folder or zip file, and the function that reads one.
+def _opened(path: Path) -> Iterator[_Images]:
+    """Open a folder or zip file of images.
 
     Raises:
         MmjsdError: no folder and no intact zip file, or the zip file has a name twice.
     """
     if path.is_dir():
-        yield {file.name for file in path.glob("[!.]*.jpg")}, lambda name: _read_file(f"{path}/{name}")
+        digests: dict[str, str] = {}
+
+        def read(name: str) -> bytes:
+            content = _read_file(f"{path}/{name}")
+            digests[name] = hashlib.sha256(content).hexdigest()
+            return content
+
+        def digest() -> str:
+            lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+            return hashlib.sha256(lines.encode()).hexdigest()
+
+        yield _Images({file.name for file in path.glob("[!.]*.jpg")}, read, digest)
         return
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # zipfile raises whatever the damaged bytes lead it to
         reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         raise MmjsdError(f"{path}: is no intact zip file{reason}; {_REPLACE}") from None
-    with archive:
+    with archive, ThreadPoolExecutor(1) as beside:
+        sha256 = beside.submit(sha256_file, path)  # GBs, which are hashed while others decode
         entries: dict[str, zipfile.ZipInfo] = {}
+        ours = re.compile(rf"(?:img_align_celeba/)*({_NAME})")
         for entry in archive.infolist():
             # whatever else is in there, hidden files or names that lead elsewhere, is none of ours
-            if found := re.fullmatch(rf"(?:img_align_celeba/)*({_NAME})", entry.filename):
+            if found := ours.fullmatch(entry.filename):
                 if found[1] in entries:
                     raise MmjsdError(f"{path}: has {found[1]} twice; {_REPLACE}")
-                entries[found[1]] = entry
-        yield set(entries), lambda name: _read_entry(archive, entries[name])
+                entries[sys.intern(found[1])] = entry
+        yield _Images(entries.keys(), lambda name: _read_entry(archive, entries[name]), sha256.result)
 
 
 def _read_file(path: str) -> bytes:
@@ -248,38 +270,66 @@ def digest_images(folder: str | Path) -> str:
     Raises:
         OSError: an image cannot be read.
     """
-    digest = hashlib.sha256()
-    with _opened(Path(folder)) as (names, read):
-        for name in sorted(names):
-            digest.update(_digest_line(name, read(name)))
-    return digest.hexdigest()
+    with _opened(Path(folder)) as images:
+        for name in images.names:
+            images.read(name)
+        return images.digest()
 
 
-def _digest_line(name: str, content: bytes) -> bytes:
-    return f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode()
+class _Unreadable(Exception):
+    """Images that cannot be read."""
+
+    def __init__(self, reasons: dict[str, str]):
+        self.reasons = reasons
+
+
+def _faces(
+    images: Path, blocks: Sequence[list[str]], read: Callable[[str], bytes], skip: bool
+) -> Generator[Bytes]:
+    """The faces (N, 3, 64, 64) of the images named in each block.
+
+    Raises:
+        MmjsdError: an image is unreadable (unless ``skip``) or of another size.
+        _Unreadable: some are unreadable. Nothing follows the first of them, but all the rest is looked at.
+    """
+    count = sum(map(len, blocks))
+    workers = min(_cores(), count // _WORTH_A_WORKER)
+    unreadable: dict[str, str] = {}
+    with (
+        tqdm(total=count, desc=images.name, unit="image", disable=not sys.stderr.isatty()) as bar,
+        closing(_decoded(_read_blocks(blocks, read), workers)) as decoded,
+    ):
+        for names, (faces, faults) in zip(blocks, decoded, strict=True):
+            for index, (reason, skippable) in sorted(faults.items()):
+                if not (skip and skippable):
+                    where = f"{images / names[index]}:" if images.is_dir() else f"{images}: {names[index]}"
+                    raise MmjsdError(f"{where} {reason}; {_SKIP if skippable else _REPLACE}")
+                unreadable[names[index]] = reason
+            bar.update(len(names))
+            if not unreadable:
+                yield faces
+    if unreadable:
+        raise _Unreadable(unreadable)
 
 
 def _read_blocks(
-    names: Sequence[str], available: set[str], read: Callable[[str], bytes]
+    blocks: Iterable[list[str]], read: Callable[[str], bytes]
 ) -> Iterator[tuple[list[bytes], Faults]]:
-    """The files ``names`` block by block; those that cannot be read are empty, and why."""
-    for start in range(0, len(names), _BLOCK):
+    """The files named in each block; those that cannot be read are empty, and why."""
+    for names in blocks:
         contents, faults = [], {}
-        for index, name in enumerate(names[start : start + _BLOCK]):
+        for index, name in enumerate(names):
             content = b""
-            if name not in available:
-                faults[index] = _Fault("is missing")
-            else:
-                try:
-                    content = read(name)
-                except Exception as error:  # zipfile raises whatever the damaged bytes lead it to
-                    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
-                    faults[index] = _Fault(f"cannot be read ({reason})")
+            try:
+                content = read(name)
+            except Exception as error:  # zipfile raises whatever the damaged bytes lead it to
+                reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
+                faults[index] = _Fault(f"cannot be read ({reason})")
             contents.append(content)
         yield contents, faults
 
 
-def _decoded(blocks: Iterable[tuple[list[bytes], Faults]], workers: int) -> Iterator[tuple[Bytes, Faults]]:
+def _decoded(blocks: Iterable[tuple[list[bytes], Faults]], workers: int) -> Generator[tuple[Bytes, Faults]]:
     """The images (N, 3, 64, 64) of each block, in order, and what is wrong with those that have none.
 
     Processes, for threads are a fifth slower on two cores: Pillow holds the interpreter's lock for too much
@@ -450,29 +500,69 @@ def build(
     kind = source if source in ("standin", "download") else "folder"
     options = {"random_offset": random_offset, "skip_unreadable": skip_unreadable}
     params = {"source": kind, **options, **(counts if kind == "standin" else {})}
-    with _scratch_files(path) as scratch:
-        kept, digest = _copy_faces(images, names, attributes, parts, scratch, skip_unreadable)
-        _check_parts(parts[kept], partition)
-        splits = {}
-        for part, (split, file) in enumerate(zip(_SPLITS, scratch, strict=True)):
-            rows = np.flatnonzero(kept & (parts == part))
-            faces: Any = _FacesOnDisk(file, len(rows))
-            tables = {
-                "image": Table("image", faces, labels[rows]),
-                "text": Table("text", texts[rows], labels[rows], ALPHABET),
-            }
-            pairs = np.arange(len(rows), dtype=np.int32)
-            splits[split] = Split(tables, np.stack([pairs, pairs], axis=1), labels[rows])
-        write_store(
-            path,
-            kind="celeba",
-            modalities=("image", "text"),
-            classes=classes,
-            seed=seed,
-            params=params,
-            sources=dict(zip(files, (digest, sha256_file(attributes), sha256_file(partition)), strict=True)),
-            splits=splits,
-        )
+    with _opened(images) as opened:
+        skipped = {name: "is missing" for name in names if name not in opened.names}
+        if skipped and not skip_unreadable:
+            raise MmjsdError(f"{images}: has no {_some(skipped)}, listed in {attributes}; {_SKIP}")
+        if extra := opened.names - set(names):
+            raise MmjsdError(f"{attributes}: has no row for {_some(extra)} of {images}; {_REPLACE}")
+
+        def write() -> None:
+            kept = np.array([name not in skipped for name in names])
+            _check_parts(parts[kept], partition)
+            rows_of = {split: np.flatnonzero(kept & (parts == part)) for part, split in enumerate(_SPLITS)}
+            blocks = [
+                [names[row] for row in rows[start : start + _BLOCK]]
+                for rows in rows_of.values()
+                for start in range(0, len(rows), _BLOCK)
+            ]
+            with closing(_faces(images, blocks, opened.read, skip_unreadable)) as faces:
+                write_store(
+                    path,
+                    kind="celeba",
+                    modalities=("image", "text"),
+                    classes=classes,
+                    seed=seed,
+                    params=params,
+                    sources=lambda: dict(
+                        zip(
+                            files,
+                            (opened.digest(), sha256_file(attributes), sha256_file(partition)),
+                            strict=True,
+                        )
+                    ),
+                    splits={
+                        split: _split(faces, texts[rows], labels[rows]) for split, rows in rows_of.items()
+                    },
+                )
+
+        started = time.perf_counter()
+        while True:
+            try:
+                write()
+                break
+            except _Unreadable as found:
+                skipped |= found.reasons
+    seconds = time.perf_counter() - started
+    if not sys.stderr.isatty():
+        rate = f"{len(names)} images in {seconds:.0f} s, {len(names) / seconds:.0f} images/s"
+        print(f"{images}: {rate}", flush=True)
+    if skipped:
+        some = ", ".join(f"{name} {skipped[name]}" for name in sorted(skipped)[:5])
+        more = f" and {len(skipped) - 5} others" if len(skipped) > 5 else ""
+        print(f"{images}: skipped {len(skipped)} images: {some}{more}", flush=True)
+
+
+def _split(faces: Iterator[Bytes], texts: Bytes, labels: Bytes) -> Split:
+    """A split of N samples: the next N of ``faces``, the texts (N, L), the labels (N, A)."""
+    blocks = islice(faces, math.ceil(len(labels) / _BLOCK))
+    images: Any = Stream((len(labels), 3, SIZE, SIZE), np.dtype(np.uint8), blocks)
+    pairs = np.arange(len(labels), dtype=np.int32)
+    return Split(
+        {"image": Table("image", images, labels), "text": Table("text", texts, labels, ALPHABET)},
+        np.stack([pairs, pairs], axis=1),
+        labels,
+    )
 
 
 def _check_same_images(
@@ -493,98 +583,5 @@ def _check_parts(parts: Ints, partition: Path) -> None:
             raise MmjsdError(f"{partition}: has no image of the split {split} ({part}); {_REPLACE}")
 
 
-def _some(names: set[str]) -> str:
+def _some(names: Collection[str]) -> str:
     return min(names) + (f" and {len(names) - 1} others" if len(names) > 1 else "")
-
-
-class _FacesOnDisk:
-    """Faces (N, 3, 64, 64) in a file, as far as `write_store` needs an array: read a slice at a time.
-
-    A memory map would do as well, but its pages count as memory of the process.
-    """
-
-    dtype, ndim = np.dtype(np.uint8), 4
-
-    def __init__(self, file: IO[bytes], count: int):
-        self.file, self.shape = file, (count, 3, SIZE, SIZE)
-        self.size = math.prod(self.shape)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> Bytes:
-        start, stop, _ = rows.indices(len(self))
-        self.file.seek(start * math.prod(self.shape[1:]))
-        values = np.fromfile(self.file, np.uint8, (stop - start) * math.prod(self.shape[1:]))
-        return values.reshape(-1, *self.shape[1:])
-
-
-@contextmanager
-def _scratch_files(path: Path) -> Iterator[list[IO[bytes]]]:
-    """A file for each split beside ``path``, without a name, so that nothing is left whatever happens.
-
-    Raises:
-        MmjsdError: they cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            yield [stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for _ in _SPLITS]
-    except OSError as error:
-        raise MmjsdError(
-            f"{path}: cannot be written ({error.strerror or error}); check folder, permissions and space"
-        ) from None
-
-
-def _copy_faces(
-    images: Path, names: list[str], attributes: Path, parts: Ints, into: Sequence[IO[bytes]], skip: bool
-) -> tuple[NDArray[np.bool_], str]:
-    """Append the faces (3, 64, 64) of the images ``names``, sorted, to the files of their ``parts``.
-
-    Returns:
-        Which of the images (N,) were kept, and the sha256 over all source files.
-
-    Raises:
-        MmjsdError: images are missing, unreadable (both unless ``skip``), of another size, or not listed.
-    """
-    lines = hashlib.sha256()
-    kept = np.ones(len(names), bool)
-    with _opened(images) as (available, read):
-        if missing := set() if skip else set(names) - available:
-            raise MmjsdError(f"{images}: has no {_some(missing)}, listed in {attributes}; {_SKIP}")
-        if extra := available.difference(names):
-            raise MmjsdError(f"{attributes}: has no row for {_some(extra)} of {images}; {_REPLACE}")
-
-        def read_and_note(name: str) -> bytes:
-            content = read(name)
-            lines.update(_digest_line(name, content))
-            return content
-
-        is_folder = images.is_dir()
-        blocks = _read_blocks(names, available, read_and_note if is_folder else read)
-        workers = min(_cores(), len(names) // _WORTH_A_WORKER)
-        started, done = time.perf_counter(), 0
-        skipped: list[str] = []
-        with tqdm(total=len(names), desc=images.name, unit="image", disable=not sys.stderr.isatty()) as bar:
-            for faces, faults in _decoded(blocks, workers):
-                for index, (reason, skippable) in sorted(faults.items()):
-                    name = names[done + index]
-                    if not (skip and skippable):
-                        where = f"{images / name}:" if is_folder else f"{images}: {name}"
-                        raise MmjsdError(f"{where} {reason}; {_SKIP if skippable else _REPLACE}")
-                    kept[done + index] = False
-                    skipped.append(f"{name} {reason}")
-                rows = slice(done, done + len(faces))
-                for part, file in enumerate(into):
-                    file.write(faces[kept[rows] & (parts[rows] == part)].data)
-                done += len(faces)
-                bar.update(len(faces))
-    for file in into:
-        file.flush()
-    seconds = time.perf_counter() - started
-    if not sys.stderr.isatty():
-        print(f"{images}: {done} images in {seconds:.0f} s, {done / seconds:.0f} images/s", flush=True)
-    if skipped:
-        more = f" and {len(skipped) - 5} others" if len(skipped) > 5 else ""
-        print(f"{images}: skipped {len(skipped)} images: {', '.join(skipped[:5])}{more}", flush=True)
-    return kept, lines.hexdigest() if is_folder else sha256_file(images)

@@ -14,7 +14,7 @@ Files are contiguous, uncompressed and reproducible to the byte: same arguments,
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ __all__ = [
     "VERSION",
     "Split",
     "Store",
+    "Stream",
     "Table",
     "describe",
     "read_store",
@@ -42,10 +43,29 @@ __all__ = [
 FORMAT = "mmjsd-multimodal"
 VERSION = 1
 
-_ROWS = 4096  # written at a time
-
 #: Of each kind of modality: type and number of axes of its data.
 _FORMS = {"image": (np.uint8, 4), "text": (np.uint8, 2), "vector": (np.float32, 2)}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Images that come into being while they are written, in place of a table's array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    blocks: Iterable[NDArray[Any]]
+    """Its rows, some at a time, in order."""
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
 
 @dataclass(frozen=True)
@@ -142,10 +162,13 @@ def write_store(
     classes: Sequence[str],
     seed: int,
     params: Mapping[str, Any],
-    sources: Mapping[str, str],
+    sources: Mapping[str, str] | Callable[[], Mapping[str, str]],
     splits: Mapping[str, Split],
 ) -> None:
     """Check and write a store; ``path`` is replaced only by a complete one.
+
+    Images may be a :class:`Stream`. Streams are read in the order of splits and modalities, and ``sources``
+    called after them, if it is a function: files may be hashed as they are read.
 
     Raises:
         MmjsdError: the parts contradict each other, or the file cannot be written.
@@ -162,19 +185,26 @@ def write_store(
         file.attrs["classes"] = json.dumps(list(classes))
         file.attrs["seed"] = seed
         file.attrs["params"] = json.dumps(dict(params), sort_keys=True)
-        file.attrs["sources"] = json.dumps(dict(sources), sort_keys=True)
         for name, split in splits.items():
             group = file.create_group(name)
             for modality in modalities:
                 _write_table(group.create_group(modality), split.modalities[modality])
             group.create_dataset("pairs", data=split.pairs, track_times=False)
             group.create_dataset("labels", data=split.labels, track_times=False)
+        hashes = sources() if callable(sources) else sources
+        file.attrs["sources"] = json.dumps(dict(hashes), sort_keys=True)
 
 
 def _write_table(group: h5py.Group, table: Table) -> None:
-    data = group.create_dataset("data", table.data.shape, table.data.dtype, track_times=False)
-    for start in range(0, len(table.data), _ROWS):  # what lies on disk is not read into memory as a whole
-        data[start : start + _ROWS] = table.data[start : start + _ROWS]
+    if isinstance(table.data, Stream):
+        data = group.create_dataset("data", table.data.shape, table.data.dtype, track_times=False)
+        row = 0
+        for block in table.data.blocks:
+            data[row : row + len(block)] = block
+            row += len(block)
+        assert row == len(table.data)
+    else:
+        data = group.create_dataset("data", data=table.data, track_times=False)
     data.attrs["kind"] = table.kind
     if table.alphabet is not None:
         data.attrs["alphabet"] = table.alphabet

@@ -1,6 +1,7 @@
 """Text as token ids: the alphabet, the table of digit words, and texts that name attributes."""
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 #: Fills up the texts that name attributes.
 PADDING = "*"
 
+_SYMBOLS = frozenset(ALPHABET)
 _CODES = np.frombuffer(ALPHABET.encode("ascii"), np.uint8)
 _UNKNOWN = 255
 _IDS = np.full(256, _UNKNOWN, np.uint8)
@@ -33,8 +35,9 @@ def encode(texts: Sequence[str], length: int, pad: str = " ") -> NDArray[np.uint
     for text in texts:
         if len(text) > length:
             raise MmjsdError(f"text {text!r}: has {len(text)} characters; shorten it to {length}")
-        if unknown := set(text) - set(ALPHABET):
-            raise MmjsdError(f"text {text!r}: {min(unknown)!r} is not in the alphabet; replace it")
+        if not _SYMBOLS.issuperset(text):
+            unknown = min(set(text) - _SYMBOLS)
+            raise MmjsdError(f"text {text!r}: {unknown!r} is not in the alphabet; replace it")
     codes = "".join(text.ljust(length, pad) for text in texts).encode("ascii")
     return _IDS[np.frombuffer(codes, np.uint8)].reshape(len(texts), length)
 
@@ -83,7 +86,7 @@ def attribute_texts(
     ids = np.empty((len(labels), length), np.uint8)
     for first in range(0, len(labels), 256):  # a few at a time, for strings take much more memory than ids
         rows = slice(first, first + 256)
-        texts = [_fitting([words[index] for index in np.flatnonzero(row)], length) for row in labels[rows]]
+        texts = [_fitting(list(compress(words, row)), length) for row in labels[rows].tolist()]
         room = np.array([length - len(text) for text in texts])
         if isinstance(start, np.random.Generator):
             offsets = start.integers(0, room, endpoint=True)
