@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from mmjsd.data import faces
+from mmjsd.data import face_images, faces
 from mmjsd.data.standin_faces import ATTRIBUTES, sample_attributes, write_faces
 
 DISTINCT = 2000
@@ -45,7 +45,7 @@ def write_sources(folder: Path, count: int) -> None:
 def bare(archive: Path, first: int, step: int) -> None:
     with zipfile.ZipFile(archive) as file:
         for name in file.namelist()[first::step]:
-            faces._read_face(file.read(name))
+            face_images._read_face(file.read(name))
 
 
 def build(folder: Path) -> None:

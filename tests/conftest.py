@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,14 @@ def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Proj
 def project(made: tuple[Project, Outcome], tmp_path: Path) -> Project:
     """A copy of the finished project."""
     return Project(Path(shutil.copytree(made[0].folder, tmp_path / "copy")))
+
+
+@pytest.fixture
+def port() -> int:
+    """One that is free on this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 KILLS = pytest.StashKey[list[str]]()

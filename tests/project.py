@@ -72,7 +72,7 @@ class Project:
 
     def call(self, *command: str, **environment: str) -> Outcome:
         """A command run in the folder, with more variables in its environment."""
-        return finished(self._start(list(command), **environment))
+        return finished(self.start_command(*command, **environment))
 
     def write(self, params: dict, name: str = "params.yaml") -> None:
         (self.folder / name).write_text(yaml.safe_dump(params, sort_keys=False))
@@ -80,19 +80,20 @@ class Project:
     def start_snakemake(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "snakemake", "--cores", "2"]
         command += ["--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(self.folder)]
-        return self._start([*command, *arguments], **environment)
+        return self.start_command(*command, *arguments, **environment)
 
     def snakemake(self, *arguments: str, **environment: str) -> Outcome:
         return finished(self.start_snakemake(*arguments, **environment))
 
     def start(self, step: str, **environment: str) -> subprocess.Popen[str]:
         """A step alone, with the threads that snakemake gives it."""
-        return self._start([sys.executable, "-m", "mmjsd", *step.split()], OMP_NUM_THREADS="1", **environment)
+        command = (sys.executable, "-m", "mmjsd", *step.split())
+        return self.start_command(*command, OMP_NUM_THREADS="1", **environment)
 
     def run(self, step: str, **environment: str) -> Outcome:
         return finished(self.start(step, **environment))
 
-    def _start(self, command: list[str], **environment: str) -> subprocess.Popen[str]:
+    def start_command(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         """In a process group of its own, so that all of it can be sent a signal."""
         return subprocess.Popen(
             command,

@@ -45,6 +45,19 @@ def test_same_seed_same_bytes(store, tmp_path):
 
 
 @pytest.mark.parametrize("objective", ["mmjsd", "mvae", "mmvae"])
+def test_numbers_of_threads_differ_by_rounding(store, tmp_path, objective):
+    """docs/reliability.md says how that grows over more steps."""
+    options = {"objective": objective, "precision": "float32"}
+    for threads in (1, 2):
+        train(store, tmp_path / str(threads), run_options=options | {"threads": threads})
+    torch.set_num_threads(1)
+    one, two = (
+        [row["loss"] for row in training.read_history(tmp_path / n / "history.csv")] for n in ("1", "2")
+    )
+    np.testing.assert_allclose(two, one, rtol=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["mmjsd", "mvae", "mmvae"])
 def test_loss_goes_down(store, tmp_path, objective):
     train(store, tmp_path, run_options={"objective": objective, "epochs": 6, "learning_rate": 3e-3})
     with (tmp_path / "history.csv").open() as file:

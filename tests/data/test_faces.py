@@ -13,15 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmjsd.data import faces
-from mmjsd.data.faces import (
-    build,
-    digest_images,
-    fetch_sources,
-    find_sources,
-    read_attributes,
-    read_partition,
-)
+from mmjsd.data import face_images, faces
+from mmjsd.data.face_lists import read_attributes, read_partition
+from mmjsd.data.faces import build, digest_images, fetch_sources, find_sources
 from mmjsd.data.standin_faces import ATTRIBUTES, write_faces
 from mmjsd.data.store import Store, read_store
 from mmjsd.data.text import attribute_texts, decode
@@ -253,13 +247,13 @@ def jpeg(image: Image.Image, **options: Any) -> bytes:
 def test_the_centre_is_cropped_and_resized() -> None:
     pixels = np.zeros((218, 178, 3), np.uint8)
     pixels[35:183, 15:163] = (200, 100, 50)
-    face = faces._read_face(jpeg(Image.fromarray(pixels)))
+    face = face_images._read_face(jpeg(Image.fromarray(pixels)))
     assert (face.shape, face.dtype) == ((3, 64, 64), np.uint8)
     assert np.abs(face - np.array([200, 100, 50])[:, None, None]).max() < 30
     # nothing of the black around it, and nothing beyond the crop
     assert face[0, 0].min() > 150
     pixels[35:109, 15:89] = 0
-    face = faces._read_face(jpeg(Image.fromarray(pixels)))
+    face = face_images._read_face(jpeg(Image.fromarray(pixels)))
     assert face[:, :30, :30].max() < 20
     assert face[0, 34:].min() > 150
     assert face[0, :, 34:].min() > 150
@@ -270,12 +264,12 @@ def test_crop_and_resize_are_those_of_pillow(official: Path) -> None:
     with Image.open(path) as image:
         expected = image.crop((15, 35, 163, 183)).resize((64, 64), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(
-        faces._read_face(path.read_bytes()), np.asarray(expected).transpose(2, 0, 1)
+        face_images._read_face(path.read_bytes()), np.asarray(expected).transpose(2, 0, 1)
     )
 
 
 def test_grey_images_become_coloured_ones() -> None:
-    face = faces._read_face(jpeg(Image.new("L", (178, 218), 90)))
+    face = face_images._read_face(jpeg(Image.new("L", (178, 218), 90)))
     assert face.shape == (3, 64, 64)
     assert np.abs(face.astype(int) - 90).max() < 3
 
@@ -518,7 +512,7 @@ def test_store_is_as_designed(official: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(parts.labels, labels[rows])
         for name, face in zip(names[rows], parts.modalities["image"].data, strict=True):
             content = (official / "img_align_celeba" / name).read_bytes()
-            np.testing.assert_array_equal(face, faces._read_face(content))
+            np.testing.assert_array_equal(face, face_images._read_face(content))
         start += count
     assert list(store.splits) == ["train", "val", "test"]
 
@@ -557,7 +551,7 @@ def test_splits_may_be_mixed(sources: Path, tmp_path: Path) -> None:
     for part, split in enumerate(("train", "val", "test")):
         for row, face in enumerate(store.splits[split].modalities["image"].data):
             content = (sources / "img_align_celeba" / names[3 * row + part]).read_bytes()
-            np.testing.assert_array_equal(face, faces._read_face(content))
+            np.testing.assert_array_equal(face, face_images._read_face(content))
 
 
 def test_same_files_give_the_same_bytes(official: Path, sources: Path, tmp_path: Path) -> None:
@@ -574,8 +568,8 @@ def test_bytes_do_not_depend_on_the_number_of_processes(
     monkeypatch.setattr(faces, "_BLOCK", 3)
     (sources / "img_align_celeba" / "000008.jpg").write_bytes(b"")
     built(tmp_path / "a.h5", sources, skip_unreadable=True)
-    monkeypatch.setattr(faces, "_WORTH_A_WORKER", 1)
-    monkeypatch.setattr(faces, "_cores", lambda: 2)
+    monkeypatch.setattr(face_images, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(face_images, "_cores", lambda: 2)
     built(tmp_path / "b.h5", sources, skip_unreadable=True)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     assert "000008.jpg: is no intact JPEG file" in refused(sources)
@@ -624,7 +618,7 @@ def test_few_images_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
     blocks = [[f"{block}-{number}.jpg" for number in range(4)] for block in range(100)]
     for workers in (1, 2):
         read.clear()
-        decoded = faces._decoded(faces._read_blocks(blocks, read_one), workers)
+        decoded = face_images._decoded(face_images._read_blocks(blocks, read_one), workers)
         for block in range(1, 4):
             assert next(decoded)[0].shape == (4, 3, 64, 64)
             assert len(read) <= 4 * (block + 3 * workers)
@@ -643,10 +637,10 @@ def test_progress_is_a_line_where_there_is_no_terminal(
 def test_workers_follow_a_parent_that_is_killed() -> None:
     """What is killed for memory, or by a workflow manager, leaves no processes behind."""
     script = (
-        "from mmjsd.data import faces\n"
+        "from mmjsd.data import face_images\n"
         "blocks = ([b''] * 4 for _ in range(9))\n"
         "if __name__ == '__main__':\n"
-        "    decoded = faces._decoded(((contents, {}) for contents in blocks), 2)\n"
+        "    decoded = face_images._decoded(((contents, {}) for contents in blocks), 2)\n"
         "    next(decoded)\n"
         "    print('started', flush=True)\n"
         "    __import__('time').sleep(60)\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmjsd.data.faces import read_attributes, read_partition
+from mmjsd.data.face_lists import read_attributes, read_partition
 from mmjsd.data.standin_faces import ATTRIBUTES, _face, sample_attributes, write_faces
 from mmjsd.errors import MmjsdError
 

@@ -26,7 +26,7 @@ from PIL import Image
 from conftest import make_split, make_store
 from mmjsd import checkpoint, params, pipeline
 from mmjsd.cli import main
-from mmjsd.data import faces
+from mmjsd.data import face_images, face_lists
 from mmjsd.data.digits import read_idx, read_svhn
 from mmjsd.data.store import write_store
 from mmjsd.errors import MmjsdError
@@ -568,7 +568,7 @@ def jpeg_of_declared_size(width: int, height: int) -> bytes:
 def test_a_jpeg_of_huge_dimensions_is_refused_undecoded(side: int) -> None:
     tracemalloc.start()
     try:
-        images, faults = faces._read_faces(
+        images, faults = face_images._read_faces(
             [jpeg_of_declared_size(178, 218), jpeg_of_declared_size(side, side)]
         )
         assert tracemalloc.get_traced_memory()[1] < 5e6
@@ -589,8 +589,8 @@ def test_an_entry_of_a_zip_file_cannot_inflate_without_end(tmp_path: Path, decla
         path.write_bytes(content)
     tracemalloc.start()
     try:
-        with faces._opened(path) as images:
-            ((contents, faults),) = faces._read_blocks([["1.jpg"]], images.read)
+        with face_images.opened(path) as images:
+            ((contents, faults),) = face_images._read_blocks([["1.jpg"]], images.read)
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()
@@ -613,7 +613,7 @@ def test_a_list_of_attributes_of_other_characters_is_refused(tmp_path: Path, con
     path = tmp_path / "list_attr_celeba.txt"
     path.write_text(content)
     with pytest.raises(MmjsdError, match=r"list_attr_celeba\.txt: line "):
-        faces.read_attributes(path)
+        face_lists.read_attributes(path)
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:

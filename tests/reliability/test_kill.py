@@ -19,8 +19,10 @@ import pytest
 from disturbed import UNFINISHED, leftovers, logged, numbers
 from filelock import FileLock, Timeout
 
+from mmjsd import pipeline
 from mmjsd.records import Product
-from project import PARAMS, Outcome, Project, finished
+from project import PARAMS, REPOSITORY, Outcome, Project, finished
+from repository import Repository
 
 #: Those at the front are killed first.
 STEPS = [
@@ -62,7 +64,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def whole(made: tuple[Project, Outcome], tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The finished project, to which more steps are added as they are needed."""
-    return Project(Path(shutil.copytree(made[0].folder, tmp_path_factory.mktemp("whole") / "project")))
+    folder = Path(shutil.copytree(made[0].folder, tmp_path_factory.mktemp("whole") / "project"))
+    (folder / "docs").mkdir()
+    shutil.copy(REPOSITORY / pipeline.PUBLISHED, folder / pipeline.PUBLISHED)  # which steps look for here
+    return Project(folder)
 
 
 def undisturbed(project: Project, step: str) -> tuple[Product, float]:
@@ -154,21 +159,28 @@ def at_work(process: subprocess.Popen[str], lock: Path) -> psutil.Process:
     raise AssertionError("no step has begun")
 
 
-def test_killed_runs_of_everything(tmp_path: Path, made: tuple[Project, Outcome], kills: list[str]) -> None:
-    rounds = (len(kills) - 5) // 5
+@pytest.mark.parametrize("command", ["snakemake --cores 2", "dvc repro"])
+def test_killed_runs_of_everything(
+    command: str, tmp_path: Path, made: tuple[Project, Outcome], kills: list[str], pytestconfig: pytest.Config
+) -> None:
+    """From nothing to the end, killed again and again."""
+    rounds = pytestconfig.getoption("kills") // 8
     if rounds < 1:
         pytest.skip("only with more --kills")
-    project, chosen = Project(tmp_path), random.Random(0)
+    (tmp_path / "repository").mkdir()
+    project, chosen = Repository(tmp_path / "repository"), random.Random(command)
     project.write(PARAMS)
+    project.begin()
     for _ in range(rounds):
-        process = project.start_snakemake()
-        moment = chosen.uniform(3, 60)
+        process = project.start_command(*command.split())
+        moment = chosen.uniform(3, 40)
         time.sleep(moment)
-        done = len(list((project.folder).rglob("*record.json")))
         os.killpg(process.pid, signal.SIGKILL)
-        finished(process)
-        kills.append(f"snakemake             {moment:5.1f} s, {done} steps done: gone on from there")
-    again = project.snakemake()
+        killed = finished(process)
+        done = len(list(project.folder.rglob("*record.json")))
+        when = "at work" if killed.code == -signal.SIGKILL else "just done"
+        kills.append(f"{command:21} {moment:5.1f} s, {when}, {done} products made: gone on from there")
+    again = project.call(*command.split())
     assert again.code == 0, again.output
     after, undisturbed = numbers(project.folder), numbers(made[0].folder)
     assert after.keys() == undisturbed.keys()

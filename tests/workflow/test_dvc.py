@@ -5,84 +5,14 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from project import REPOSITORY, Outcome, Project
-
-PIPELINE = (
-    "Snakefile",
-    "workflow",
-    "profiles",
-    "src",
-    "docs",
-    ".dvc",
-    ".dvcignore",
-    ".gitignore",
-    "dvc.yaml",
-)
-
-
-class Repository(Project):
-    """A project in a git repository of its own, with the code that makes it."""
-
-    def __init__(self, folder: Path):
-        super().__init__(folder)
-        # `snakemake` and `mmjsd` of this environment, and the code of this repository
-        self.environment |= {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(folder / "src"),
-            "DVC_SITE_CACHE_DIR": str(folder.parent / "site"),
-            "GIT_CONFIG_GLOBAL": os.devnull,
-            **{f"GIT_{who}_NAME": "a" for who in ("AUTHOR", "COMMITTER")},
-            **{f"GIT_{who}_EMAIL": "a@b" for who in ("AUTHOR", "COMMITTER")},
-        }
-
-    def git(self, *arguments: str) -> str:
-        outcome = self.call("git", *arguments)
-        assert outcome.code == 0, outcome.output
-        return outcome.output.strip()
-
-    def commit(self, message: str) -> None:
-        self.git("add", "-A")
-        self.git("commit", "-qm", message)
-
-    def dvc(self, *arguments: str, **environment: str) -> Outcome:
-        return self.call("dvc", *arguments, **environment)
-
-    def snakemake(self, *arguments: str) -> Outcome:
-        return self.call("snakemake", "--cores", "2", *arguments)
-
-    def change(self, run: str, **entries: object) -> None:
-        """Parameters of one run of params.yaml; none removes the run."""
-        params = yaml.safe_load((self.folder / "params.yaml").read_text())
-        params["runs"][run] = {**params["runs"].get(run, {}), **entries}
-        if not entries:
-            del params["runs"][run]
-        self.write(params)
-
-    def agree(self) -> None:
-        """Both tools say that everything is up to date, and that changes nothing."""
-        before = self.bytes()
-        status = self.dvc("status")
-        assert "up to date" in status.output, status.output
-        planned = self.snakemake("--dry-run")
-        assert "Nothing to be done" in planned.output, planned.output
-        assert "to be made again" not in planned.output, planned.output
-        assert self.bytes() == before
-
-    def bytes(self) -> dict[str, bytes]:
-        """The content of all products."""
-        return {name: content for name, (content, _) in self.contents().items()}
-
-    def of(self, run: str) -> dict[str, bytes]:
-        """The files of one run."""
-        return {name: content for name, content in self.bytes().items() if f"/{run}/" in name}
+from project import Outcome, Project, finished
+from repository import Repository
 
 
 def runs_made(outcome: Outcome) -> set[str]:
@@ -97,16 +27,8 @@ def adopted(made: tuple[Project, Outcome], tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("dvc") / "repository"
     shutil.copytree(made[0].folder, folder)
     shutil.rmtree(folder / ".snakemake", ignore_errors=True)
-    for name in PIPELINE:
-        source = REPOSITORY / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("tmp", "cache", "__pycache__", "config.local")
-            shutil.copytree(source, folder / name, ignore=ignored)
-        else:
-            shutil.copy(source, folder / name)
     repository = Repository(folder)
-    repository.git("init", "-q", "-b", "main")
-    repository.commit("What is to be made")
+    repository.begin()
     before = repository.contents()
     outcome = repository.dvc("repro")
     assert outcome.code == 0, outcome.output
@@ -259,21 +181,14 @@ def test_code_makes_again_what_depends_on_it_and_a_comment_nothing(repository: R
 def test_one_goes_on_where_the_other_was_killed(repository: Repository, first: str, then: str) -> None:
     repository.change("js", epochs=3)
     command = first.split() + (["--cores", "2"] if first == "snakemake" else [])
-    process = subprocess.Popen(
-        command,
-        cwd=repository.folder,
-        env=repository.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = repository.start_command(*command)
     checkpoint = repository.folder / "results/tiny/js/seed-1/checkpoint.pt"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert checkpoint.exists()
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    finished(process)
     outcome = repository.dvc("repro") if then == "dvc repro" else repository.snakemake()
     assert runs_made(outcome) == {"js"}
     if then == "snakemake":

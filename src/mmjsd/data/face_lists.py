@@ -1,0 +1,171 @@
+"""The lists of CelebA: attributes of each image, and the split it belongs to."""
+
+import re
+import sys
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmjsd.data.text import ALPHABET, spelled
+from mmjsd.errors import MmjsdError
+
+__all__ = [
+    "IMAGE_NAME",
+    "REPLACE",
+    "SPLITS",
+    "Lists",
+    "check_parts",
+    "read_attributes",
+    "read_lists",
+    "read_partition",
+    "some_of",
+]
+
+#: No separators and no leading dot: it never leads out of the folder of the images.
+IMAGE_NAME = r"\w[\w.-]*\.jpg"
+#: The remedy for most faults.
+REPLACE = "replace it with the official file"
+
+#: By their numbers in the list of the official partition.
+SPLITS = ("train", "val", "test")
+
+_ATTRIBUTES = 40
+
+
+class Lists(NamedTuple):
+    """What the lists say of N images, in the order of their names."""
+
+    names: list[str]
+    attributes: list[str]
+    """Names of the 40 attributes."""
+    present: NDArray[np.uint8]
+    """(N, 40), 1 = present."""
+    parts: NDArray[np.int64]
+    """(N,): the number of the split."""
+
+
+def read_lists(attributes: str | Path, partition: str | Path) -> Lists:
+    """Both lists.
+
+    Raises:
+        MmjsdError: one is missing, damaged or contradicts the other, or a split has no image.
+    """
+    names, known, present = read_attributes(attributes)
+    part_of = read_partition(partition)
+    for path, other, without in (
+        (partition, attributes, set(names).difference(part_of)),
+        (attributes, partition, set(part_of).difference(names)),
+    ):
+        if without:
+            raise MmjsdError(f"{path}: has no row for {some_of(without)} of {other}; {REPLACE}")
+    order = np.argsort(names)
+    names = [names[row] for row in order]
+    parts = np.array([part_of[name] for name in names])
+    check_parts(parts, partition)
+    return Lists(names, known, present[order], parts)
+
+
+def check_parts(parts: NDArray[np.int64], partition: str | Path) -> None:
+    """Raise MmjsdError if a split has none of the images whose ``parts`` (N,) these are."""
+    for part, split in enumerate(SPLITS):
+        if part not in parts:
+            raise MmjsdError(f"{partition}: has no image of the split {split} ({part}); {REPLACE}")
+
+
+def some_of(names: Collection[str]) -> str:
+    """The first of some names, and how many there are."""
+    return min(names) + (f" and {len(names) - 1} others" if len(names) > 1 else "")
+
+
+def read_attributes(path: str | Path) -> tuple[list[str], list[str], NDArray[np.uint8]]:
+    """The list of attributes, ``list_attr_celeba.txt`` or its ``.csv`` variant.
+
+    Returns:
+        Names of the N images, names of the 40 attributes, and their values (N, 40), 1 = present.
+
+    Raises:
+        MmjsdError: the list is missing, damaged or contradicts itself; names the line.
+    """
+    path = Path(path)
+    lines = _fields(path)
+    declared = None
+    if path.suffix != ".csv":
+        number, count = next(lines, (1, []))
+        if len(count) != 1 or not re.fullmatch("[0-9]{1,9}", count[0]):
+            raise _faulty(path, number, "does not start with the count of its rows")
+        declared = int(count[0])
+    number, header = next(lines, (1, []))
+    names = header[1:] if path.suffix == ".csv" else header
+    if len(names) != _ATTRIBUTES:
+        raise _faulty(path, number, f"has {len(names)} names of attributes, not {_ATTRIBUTES}")
+    for name in names:
+        if set(spelled(name)) - set(ALPHABET) or names.count(name) > 1:
+            raise _faulty(path, number, f"has the attribute {name!r} twice or in unknown characters")
+    images: dict[str, None] = {}
+    present = bytearray()
+    for number, (image, *values) in lines:
+        if len(values) != _ATTRIBUTES:
+            raise _faulty(path, number, f"has {len(values)} values, not {_ATTRIBUTES}")
+        if not {"1", "-1"}.issuperset(values):
+            wrong = next(value for value in values if value not in ("1", "-1"))
+            raise _faulty(path, number, f"has the value {wrong!r}, neither -1 nor 1")
+        _add(images, image, None, path, number)
+        present += bytes(value == "1" for value in values)
+    if declared is not None and declared != len(images):
+        raise MmjsdError(f"{path}: declares {declared} rows and has {len(images)}; {REPLACE}")
+    if not images:
+        raise MmjsdError(f"{path}: has no rows; {REPLACE}")
+    return list(images), names, np.frombuffer(present, np.uint8).reshape(-1, _ATTRIBUTES)
+
+
+def read_partition(path: str | Path) -> dict[str, int]:
+    """The official partition, ``list_eval_partition.txt`` or its ``.csv`` variant.
+
+    Returns:
+        Name of each image -> 0 (train), 1 (val) or 2 (test).
+
+    Raises:
+        MmjsdError: the list is missing, damaged or contradicts itself; names the line.
+    """
+    path = Path(path)
+    lines = _fields(path)
+    if path.suffix == ".csv":
+        next(lines, None)
+    partition: dict[str, int] = {}
+    for number, fields in lines:
+        if len(fields) != 2 or fields[1] not in ("0", "1", "2"):
+            raise _faulty(path, number, "is not the name of an image and 0, 1 or 2")
+        _add(partition, fields[0], int(fields[1]), path, number)
+    if not partition:
+        raise MmjsdError(f"{path}: has no rows; {REPLACE}")
+    return partition
+
+
+def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line that is not blank."""
+    separator = "," if path.suffix == ".csv" else None
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line := line.strip():
+                    yield number, line.split(separator)
+    except FileNotFoundError:
+        raise MmjsdError(f"{path}: no such file; check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise MmjsdError(f"{path}: cannot be read ({reason}); {REPLACE}") from None
+
+
+def _faulty(path: Path, number: int, fault: str) -> MmjsdError:
+    return MmjsdError(f"{path}: line {number} {fault}; {REPLACE}")
+
+
+def _add(rows: dict[str, Any], image: str, value: Any, path: Path, number: int) -> None:
+    if not re.fullmatch(IMAGE_NAME, image):
+        raise _faulty(path, number, f"has {image[:40]!r} where the name of an image is expected")
+    if image in rows:
+        raise _faulty(path, number, f"repeats {image}")
+    rows[sys.intern(image)] = value  # one copy of each name, whichever list it is read from
