@@ -57,7 +57,29 @@ def full(folder: Path, left: int) -> Iterator[None]:
         filler.unlink()
 
 
-@pytest.mark.parametrize(
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing in the folder can be written while this lasts, not even by root."""
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def assert_as_before(
+    project: Project, before: dict[str, object], runs: list[tuple[str, str, int, int]]
+) -> None:
+    after = numbers(project.folder)
+    assert after.keys() == before.keys()
+    different = {name for name in after if after[name] != before[name]}
+    assert different <= {"results/comparison.md", "results/report.html"}  # they tell the time it took
+    assert logged(project.folder) == runs
+    assert leftovers(project.folder) == []
+
+
+each_step = pytest.mark.parametrize(
     "step",
     [
         "data build tiny",
@@ -68,10 +90,14 @@ def full(folder: Path, left: int) -> Iterator[None]:
         "curves tiny",
         "track js --seed 1",
         "compare",
+        "summarise",
         "report",
         "publish",
     ],
 )
+
+
+@each_step
 def test_full_disk(
     disk: Project, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,12 +117,24 @@ def test_full_disk(
         left = numbers(disk.folder)
         assert left == {name: before[name] for name in left}
     assert main(step.split()) == 0
-    after = numbers(disk.folder)
-    assert after.keys() == before.keys()
-    different = {name for name in after if after[name] != before[name]}
-    assert different <= {"results/comparison.md", "results/report.html"}  # they tell the time it took
-    assert logged(disk.folder) == runs
-    assert leftovers(disk.folder) == []
+    assert_as_before(disk, before, runs)
+
+
+@each_step
+def test_no_permission(
+    disk: Project, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(disk.folder)
+    product = next(product for product in disk.products if product.name == step)
+    before, runs = numbers(disk.folder), logged(disk.folder)
+    with read_only(disk.folder / product.record.parts[0]):
+        assert main(step.split()) == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert line.startswith(f"{product.record.parts[0]}/"), line
+        assert "Read-only file system" in line
+        assert numbers(disk.folder) == before
+    assert main(step.split()) == 0
+    assert_as_before(disk, before, runs)
 
 
 def test_a_disk_that_fills_while_faces_are_built(
