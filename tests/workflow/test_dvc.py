@@ -196,6 +196,27 @@ def test_one_goes_on_where_the_other_was_killed(repository: Repository, first: s
     repository.agree()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_saves_first(repository: Repository, number: int) -> None:
+    """To the whole group, as a terminal or a job scheduler sends it."""
+    repository.change("long", dataset="tiny", objective="mmjsd", epochs=10000)
+    process = repository.start_command("dvc", "repro")
+    checkpoint = repository.folder / "results/tiny/long/seed-1/checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, number)
+    interrupted = finished(process)
+    assert interrupted.code != 0
+    log = (repository.folder / "logs/tiny/long/seed-1/train.log").read_text()
+    assert log.splitlines()[-1] == f"{checkpoint.relative_to(repository.folder)}: saved; " + (
+        "the same command goes on from there"
+    )
+    repository.change("long", epochs=3)
+    assert runs_made(repository.dvc("repro")) == {"long"}
+    repository.agree()
+
+
 def test_an_experiment_has_one_name_in_dvc_and_mlflow(repository: Repository) -> None:
     import mlflow
 
