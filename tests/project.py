@@ -114,6 +114,14 @@ class Project:
         with contextlib.chdir(self.folder):
             return pipeline.products(params.load("params.yaml"), REPOSITORY / pipeline.PUBLISHED)
 
+    def product(self, step: str) -> Product:
+        return next(product for product in self.products if product.name == step)
+
+    def remove(self, product: Product) -> None:
+        """Its files, and what says that they are there."""
+        for path in (product.record, *product.outputs):
+            (self.folder / path).unlink()
+
     def stale(self) -> dict[str, str]:
         """Why which products have to be made."""
         with contextlib.chdir(self.folder):

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -598,6 +599,18 @@ def test_the_digest_of_a_folder_is_that_of_sha256sum(official: Path, tmp_path: P
     if shutil.which("sha256sum"):
         printed = subprocess.run("sha256sum *.jpg | sha256sum", shell=True, cwd=images, capture_output=True)
         assert printed.stdout.decode().startswith(digest)
+
+
+def test_a_full_disk_is_reported(sources: Path) -> None:
+    """Or a quota, which needs no small disk to be tried."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        message = refused(sources)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "x.h5: cannot be written (" in message
+    assert "File too large" in message
 
 
 def test_an_unwritable_folder_is_named(official: Path, tmp_path: Path) -> None:

@@ -48,3 +48,13 @@ def logged(folder: Path) -> list[tuple[str, str, int, int]]:
             " (select count(*) from params p where p.run_uuid = r.run_uuid)"
             " from runs r where lifecycle_stage = 'active' order by name"
         ).fetchall()
+
+
+def assert_as_before(folder: Path, before: dict[str, object], runs: list[tuple[str, str, int, int]]) -> None:
+    """The folder has these `numbers`, these runs `logged`, and no `leftovers`."""
+    after = numbers(folder)
+    assert after.keys() == before.keys()
+    different = {name for name in after if after[name] != before[name]}
+    assert different <= {"results/comparison.md", "results/report.html"}  # they tell the time it took
+    assert logged(folder) == runs
+    assert leftovers(folder) == []

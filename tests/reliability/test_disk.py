@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from disturbed import leftovers, logged, numbers
+from disturbed import assert_as_before, leftovers, logged, numbers
 
 from mmjsd.cli import main
 from project import Outcome, Project
@@ -68,17 +68,6 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def assert_as_before(
-    project: Project, before: dict[str, object], runs: list[tuple[str, str, int, int]]
-) -> None:
-    after = numbers(project.folder)
-    assert after.keys() == before.keys()
-    different = {name for name in after if after[name] != before[name]}
-    assert different <= {"results/comparison.md", "results/report.html"}  # they tell the time it took
-    assert logged(project.folder) == runs
-    assert leftovers(project.folder) == []
-
-
 each_step = pytest.mark.parametrize(
     "step",
     [
@@ -102,10 +91,9 @@ def test_full_disk(
     disk: Project, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(disk.folder)
-    product = next(product for product in disk.products if product.name == step)
+    product = disk.product(step)
     before, runs = numbers(disk.folder), logged(disk.folder)
-    for path in (product.record, *product.outputs):
-        path.unlink()
+    disk.remove(product)
     with full(disk.folder, left=4096):
         assert main(step.split()) == 1
         (line,) = capsys.readouterr().err.strip().splitlines()
@@ -117,7 +105,7 @@ def test_full_disk(
         left = numbers(disk.folder)
         assert left == {name: before[name] for name in left}
     assert main(step.split()) == 0
-    assert_as_before(disk, before, runs)
+    assert_as_before(disk.folder, before, runs)
 
 
 @each_step
@@ -125,7 +113,7 @@ def test_no_permission(
     disk: Project, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(disk.folder)
-    product = next(product for product in disk.products if product.name == step)
+    product = disk.product(step)
     before, runs = numbers(disk.folder), logged(disk.folder)
     with read_only(disk.folder / product.record.parts[0]):
         assert main(step.split()) == 1
@@ -134,7 +122,7 @@ def test_no_permission(
         assert "Read-only file system" in line
         assert numbers(disk.folder) == before
     assert main(step.split()) == 0
-    assert_as_before(disk, before, runs)
+    assert_as_before(disk.folder, before, runs)
 
 
 def test_a_disk_that_fills_while_faces_are_built(

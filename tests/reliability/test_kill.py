@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from disturbed import UNFINISHED, leftovers, logged, numbers
+from disturbed import UNFINISHED, assert_as_before, leftovers, logged, numbers
 from filelock import FileLock, Timeout
 
 from mmjsd import pipeline
@@ -78,7 +78,7 @@ def undisturbed(project: Project, step: str) -> tuple[Product, float]:
         parameters["datasets"] |= MORE["datasets"]
         parameters["runs"]["face"] = {"dataset": "faces", "objective": "mmjsd"}
     project.write(parameters)
-    product = next(product for product in project.products if product.name == step)
+    product = project.product(step)
     benchmark = project.folder / product.benchmark
     if not benchmark.exists():
         started = time.perf_counter()
@@ -88,17 +88,12 @@ def undisturbed(project: Project, step: str) -> tuple[Product, float]:
     return product, max(seconds, 3.0)  # a process takes that long to start, which some benchmarks leave out
 
 
-def remove(folder: Path, product: Product) -> None:
-    for path in (product.record, *product.outputs):
-        (folder / path).unlink()
-
-
 def test_killed_step(kill: int, whole: Project, tmp_path: Path, kills: list[str]) -> None:
     step = STEPS[kill % len(STEPS)]
     product, seconds = undisturbed(whole, step)
     before, runs = numbers(whole.folder), logged(whole.folder)
     project = Project(Path(shutil.copytree(whole.folder, tmp_path / "copy")))
-    remove(project.folder, product)
+    project.remove(product)
 
     process = project.start(step)
     moment = random.Random(kill).uniform(0, seconds)
@@ -123,8 +118,8 @@ def test_killed_step(kill: int, whole: Project, tmp_path: Path, kills: list[str]
 def test_killed_snakemake(project: Project) -> None:
     """Its group is killed, then it alone: the next one takes over, or waits for the job that lives on."""
     before = numbers(project.folder)
-    product = next(product for product in project.products if product.name == "train js --seed 1")
-    remove(project.folder, product)
+    product = project.product("train js --seed 1")
+    project.remove(product)
 
     process = project.start_snakemake(str(product.record))
     read_until(process, "training js")
@@ -183,13 +178,7 @@ def test_killed_runs_of_everything(
         kills.append(f"{command:21} {moment:5.1f} s, {when}, {done} products made: gone on from there")
     again = project.call(*command.split())
     assert again.code == 0, again.output
-    after, undisturbed = numbers(project.folder), numbers(made[0].folder)
-    assert after.keys() == undisturbed.keys()
-    told = {name for name in after if after[name] != undisturbed[name]}
-    # these tell the time it took
-    assert told <= {"results/comparison.md", "results/report.html"}
-    assert logged(project.folder) == logged(made[0].folder)
-    assert leftovers(project.folder) == []
+    assert_as_before(project.folder, numbers(made[0].folder), logged(made[0].folder))
     assert project.stale() == {}
 
 

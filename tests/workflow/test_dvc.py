@@ -46,6 +46,13 @@ def repository(adopted: Repository, tmp_path: Path) -> Repository:
     return Repository(Path(shutil.copytree(adopted.folder, tmp_path / "repository", symlinks=True)))
 
 
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert path.exists()
+
+
 def clone_of(repository: Repository, folder: Path) -> Repository:
     repository.git("clone", "-q", str(repository.folder), str(folder))
     return Repository(folder)
@@ -183,10 +190,7 @@ def test_one_goes_on_where_the_other_was_killed(repository: Repository, first: s
     command = first.split() + (["--cores", "2"] if first == "snakemake" else [])
     process = repository.start_command(*command)
     checkpoint = repository.folder / "results/tiny/js/seed-1/checkpoint.pt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert checkpoint.exists()
+    wait_for(checkpoint)
     os.killpg(process.pid, signal.SIGKILL)
     finished(process)
     outcome = repository.dvc("repro") if then == "dvc repro" else repository.snakemake()
@@ -202,9 +206,7 @@ def test_a_signal_saves_first(repository: Repository, number: int) -> None:
     repository.change("long", dataset="tiny", objective="mmjsd", epochs=10000)
     process = repository.start_command("dvc", "repro")
     checkpoint = repository.folder / "results/tiny/long/seed-1/checkpoint.pt"
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(checkpoint)
     os.killpg(process.pid, number)
     interrupted = finished(process)
     assert interrupted.code != 0
