@@ -1,5 +1,5 @@
 # The whole pipeline: `snakemake --cores all` makes what params.yaml asks for, and
-# `snakemake --cores all --config params=FILE` what another parameter file does.
+# `snakemake --cores all --configfile FILE` what another parameter file does.
 # Each stage is a file in workflow/rules; what each step reads, writes and depends on is in src/mmjsd/pipeline.py.
 
 include: "workflow/rules/common.smk"

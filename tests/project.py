@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def finished(process: subprocess.Popen[str]) -> "Outcome":
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return Outcome(process.returncode, output)
+
+
+def wait_for(path: Path) -> None:
+    """Until another process has made a file."""
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert path.exists()
 
 
 @dataclass

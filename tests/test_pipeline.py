@@ -100,7 +100,8 @@ def test_files_of_a_folder_are_inputs_wherever_they_lie(
     monkeypatch.setattr(digits, "find_sources", lambda folder: found)
     text = TEXT.replace("source: download", f"source: {tmp_path / 'files'}")
     product = pipeline.dataset(resolved(tmp_path / "params.yaml", text), "others")
-    assert product.inputs == (tmp_path / "files/a", tmp_path / "files/b")
+    assert product.inputs == ()
+    assert product.sources == {"a": tmp_path / "files/a", "b": tmp_path / "files/b"}
     assert product.params["folders"] == [[1, 6]]  # images and bytes: they are not read
     assert str(tmp_path) not in str(product.params)
     assert "standin" not in str(product.params)

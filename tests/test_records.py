@@ -1,11 +1,25 @@
 import errno
+import json
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mmjsd import records
-from mmjsd.records import Product, atomic_write, code_digests, making, reconcile, staleness
+from mmjsd.locks import HOST
+from mmjsd.records import (
+    Product,
+    UpToDate,
+    atomic_write,
+    code_digests,
+    discard_unfinished,
+    making,
+    reconcile,
+    staleness,
+    temporary_name,
+)
 
 
 @pytest.fixture
@@ -84,20 +98,21 @@ def chain(tmp_path: Path, package: Path) -> list[Product]:
 
 def make(products: list[Product]) -> None:
     for product in products:
-        with making(product):
+        with making(product, force=True):
             for path in product.outputs:
                 path.write_text(f"{product.name} from {product.inputs[0].read_text()}")
 
 
-def settle(products: list[Product], apply: bool = True) -> list[str]:
+def settle(products: list[Product], now: int | None = None) -> tuple[list[str], list[str]]:
+    """The names of the stale products, and what is said of them."""
     lines: list[str] = []
-    reconcile(products, apply=apply, log=lines.append)
-    return lines
+    stale = reconcile(products, now or time.time_ns(), lines.append)
+    return [product.name for product in stale], lines
 
 
 class TestRecords:
     def test_made_is_fresh(self, chain: list[Product]) -> None:
-        assert [staleness(product) for product in chain] == ["incomplete"] * 2
+        assert all("is missing" in str(staleness(product)) for product in chain)
         make(chain)
         assert [staleness(product) for product in chain] == [None] * 2
 
@@ -111,39 +126,68 @@ class TestRecords:
         make(chain)
         first = chain[0]
         first.outputs[0].write_text("edited")
-        assert staleness(first) == "other outputs"
+        assert staleness(first) == f"other outputs: {first.outputs[0]}"
         make(chain)
         first.inputs[0].write_text("edited")
-        assert staleness(first) == "other inputs"
+        assert staleness(first) == f"other inputs: {first.inputs[0]}"
         make(chain)
         (package / "helper.py").write_text("value = 2")
-        assert staleness(first) == "other code"
+        assert staleness(first) == f"other code: {package.name}.helper"
         make(chain)
-        first.params["size"] = 2
-        assert staleness(first) == "other params"
+        first.params.update(size=2, new=1)
+        assert staleness(first) == "other params: size, new"
+        first.outputs[0].unlink()
+        assert staleness(first) == f"{first.outputs[0]} is missing"
+
+    def test_many_differences_are_counted(self, chain: list[Product]) -> None:
+        make(chain)
+        chain[0].params.update(dict.fromkeys("abcde", 1))
+        assert staleness(chain[0]) == "other params: a, b, c and 2 more"
 
     @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"', "\xff"])
     def test_a_damaged_record_is_none(self, chain: list[Product], content: str) -> None:
         make(chain)
         chain[0].record.write_text(content, encoding="latin-1")
-        assert staleness(chain[0])
+        assert staleness(chain[0]) == "damaged record"
 
-    def test_work_that_fails_leaves_no_record(self, chain: list[Product]) -> None:
+    def test_work_that_fails_leaves_what_was_there(self, chain: list[Product]) -> None:
         make(chain)
+        before = chain[0].record.read_bytes()
+        text = chain[0].inputs[0].read_text()
         chain[0].inputs[0].write_bytes(b"\xff")  # no text
         with pytest.raises(UnicodeDecodeError):
             make(chain)
-        assert not chain[0].record.exists()
+        assert staleness(chain[0])
+        chain[0].inputs[0].write_text(text)
+        assert staleness(chain[0]) is None
+        assert chain[0].record.read_bytes() == before
+
+    def test_work_that_fails_half_way_is_not_taken_for_whole(self, chain: list[Product]) -> None:
+        make(chain)
+
+        def interrupted() -> None:
+            with making(chain[0], force=True):
+                chain[0].outputs[0].write_text("half")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert staleness(chain[0]) == f"other outputs: {chain[0].outputs[0]}"
+
+    def test_what_is_up_to_date_is_not_made(self, chain: list[Product]) -> None:
+        make(chain)
+        with pytest.raises(UpToDate, match=r"first\.record\.json: is up to date"), making(chain[0]):
+            pytest.fail("made")
 
     def test_what_is_edited_during_the_work_is_not_its_origin(self, chain: list[Product]) -> None:
         with making(chain[0]):
             chain[0].outputs[0].write_text("from the old source")
             chain[0].inputs[0].write_text("new source")
-        assert staleness(chain[0]) == "other inputs"
+        assert staleness(chain[0]) == f"other inputs: {chain[0].inputs[0]}"
 
     def test_the_fingerprint_is_of_the_origin(self, chain: list[Product]) -> None:
         def fingerprint() -> str:
-            with making(chain[0]) as found:
+            with making(chain[0], force=True) as found:
                 chain[0].outputs[0].write_text("")
             return found
 
@@ -152,30 +196,67 @@ class TestRecords:
         chain[0].params["size"] = 2
         assert fingerprint() != before
 
+    def test_where_a_source_lies_does_not_count(self, chain: list[Product], tmp_path: Path) -> None:
+        def product(place: str) -> Product:
+            return replace(chain[0], inputs=(), sources={"official": tmp_path / place})
+
+        with making(product("source.txt")):
+            chain[0].outputs[0].write_text("")
+        assert json.loads(chain[0].record.read_bytes())["places"] == {
+            "official": str(tmp_path / "source.txt")
+        }
+        (tmp_path / "source.txt").rename(tmp_path / "moved.txt")
+        assert staleness(product("moved.txt")) is None
+        (tmp_path / "moved.txt").write_text("edited")
+        assert staleness(product("moved.txt")) == "other inputs: official"
+
+    def test_unfinished_work_goes_once_it_is_finished(self, chain: list[Product], tmp_path: Path) -> None:
+        scratch = tmp_path / "checkpoint"
+        product = replace(chain[0], scratch=(scratch,))
+        scratch.touch()
+        with pytest.raises(KeyboardInterrupt), making(product):
+            raise KeyboardInterrupt
+        discard_unfinished([product])
+        assert scratch.exists()
+        with making(product):
+            product.outputs[0].write_text("")
+        assert not scratch.exists()
+        scratch.touch()  # as by a kill just before
+        discard_unfinished([product])
+        assert not scratch.exists()
+        scratch.touch()
+        with pytest.raises(UpToDate), making(product):
+            pytest.fail("made")
+        assert not scratch.exists()
+
 
 class TestReconcile:
-    def test_fresh_products_keep_their_records(self, chain: list[Product]) -> None:
+    def test_fresh_products_are_not_named(self, chain: list[Product]) -> None:
         make(chain)
-        assert settle(chain) == []
-        assert all(product.record.exists() for product in chain)
+        assert settle(chain) == ([], [])
 
-    def test_what_is_made_from_stale_things_is_stale(self, chain: list[Product]) -> None:
+    def test_what_was_never_made_is_stale_without_a_word(self, chain: list[Product]) -> None:
+        assert settle(chain) == (["first", "second"], [])
+
+    def test_what_is_made_from_stale_things_may_stay_what_it_is(self, chain: list[Product]) -> None:
         make(chain)
         chain[0].params["size"] = 2
-        assert len(settle(chain)) == 2
-        assert not any(product.record.exists() for product in chain)
+        assert settle(chain) == (
+            ["first"],
+            [f"{chain[0].record}: to be made again (other params: size)"],
+        )
+        make(chain[:1])  # to the same bytes
+        assert settle(chain) == ([], [])
 
-    def test_what_stale_things_are_made_from_is_not(self, chain: list[Product]) -> None:
+    def test_nothing_is_removed(self, chain: list[Product]) -> None:
         make(chain)
-        chain[1].params["size"] = 2
+        before = [product.record.read_bytes() for product in chain]
+        chain[0].params["size"] = 2
         settle(chain)
-        assert [product.record.exists() for product in chain] == [True, False]
-
-    def test_looking_on_changes_nothing(self, chain: list[Product]) -> None:
-        make(chain)
-        chain[0].params["size"] = 2
-        assert len(settle(chain, apply=False)) == 2
-        assert all(product.record.exists() for product in chain)
+        assert [product.record.read_bytes() for product in chain] == before
+        del chain[0].params["size"]
+        chain[0].params["size"] = 1
+        assert settle(chain) == ([], [])
 
     def test_file_times_follow_the_origin(self, chain: list[Product]) -> None:
         make(chain)
@@ -195,11 +276,32 @@ class TestReconcile:
         for made in (chain[1].outputs[0], chain[1].record, chain[1].benchmark):
             assert max(time(chain[0].outputs[0]), time(chain[0].record)) <= time(made)
 
+    def test_a_stale_product_from_the_future_is_older_than_now(self, chain: list[Product]) -> None:
+        make(chain)
+        now = time.time_ns()
+        for path in (chain[0].record, chain[0].outputs[0]):
+            os.utime(path, ns=(now + 10**12, now + 10**12))
+        chain[0].params["size"] = 2
+        settle(chain, now)
+        assert max(path.stat().st_mtime_ns for path in (chain[0].record, chain[0].outputs[0])) < now
+
     def test_times_in_order_are_left_alone(self, chain: list[Product]) -> None:
         make(chain)
         before = [product.record.stat().st_mtime_ns for product in chain]
         settle(chain)
         assert [product.record.stat().st_mtime_ns for product in chain] == before
+
+
+class TestTemporaryName:
+    def test_what_dead_processes_of_this_machine_left_goes(self, tmp_path: Path) -> None:
+        path = tmp_path / "file.txt"
+        dead = tmp_path / f".file.txt.{HOST}.{2**22 + 1}.tmp"
+        alive = tmp_path / f".file.txt.{HOST}.{os.getppid()}.tmp"
+        elsewhere = tmp_path / f".file.txt.another-host.{2**22 + 1}.tmp"
+        for left in (dead, alive, elsewhere):
+            left.touch()
+        assert temporary_name(path).parent == tmp_path
+        assert sorted(tmp_path.glob(".*")) == sorted([alive, elsewhere])
 
 
 class TestAtomicWrite:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmjsd import params, pipeline
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted, end_on_sigterm, held_back
-from mmjsd.records import MadeMeanwhile, Product, making
+from mmjsd.records import Product, UpToDate, making
 
 if TYPE_CHECKING:  # slow to import
     from mmjsd.data.store import Store
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except MadeMeanwhile as news:
+    except UpToDate as news:
         print(news)
     except Interrupted as ended:
         print(ended, file=sys.stderr)
@@ -61,7 +61,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 def _build(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
-    with _step(chosen, pipeline.dataset(chosen, arguments.dataset)) as (product, _):
+    with _step(arguments, chosen, pipeline.dataset(chosen, arguments.dataset)) as (product, _):
         dataset = chosen.datasets[arguments.dataset]
         builder = importlib.import_module(pipeline.BUILDERS[dataset.kind])
         builder.build(
@@ -82,7 +82,7 @@ def _info(arguments: argparse.Namespace) -> None:
 def _classify(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
     product = pipeline.classifier(chosen, arguments.dataset, arguments.modality)
-    with _step(chosen, product):
+    with _step(arguments, chosen, product):
         from mmjsd.models.classifiers import train_classifier
 
         train_classifier(
@@ -96,7 +96,7 @@ def _classify(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
-    with _step(chosen, pipeline.training(chosen, arguments.run, seed)) as (product, fingerprint):
+    with _step(arguments, chosen, pipeline.training(chosen, arguments.run, seed)) as (product, fingerprint):
         from mmjsd.training import train
 
         run = chosen.runs[arguments.run]
@@ -116,7 +116,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
-    with _step(chosen, pipeline.evaluation(chosen, arguments.run, seed)) as (product, _):
+    with _step(arguments, chosen, pipeline.evaluation(chosen, arguments.run, seed)) as (product, _):
         from mmjsd.evaluation import evaluate
 
         key = chosen.runs[arguments.run].dataset
@@ -131,7 +131,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _figures(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
-    with _step(chosen, pipeline.figures(chosen, arguments.run, seed)) as (product, _):
+    with _step(arguments, chosen, pipeline.figures(chosen, arguments.run, seed)) as (product, _):
         from mmjsd.reporting.figures import draw_run
 
         store = _store(chosen, chosen.runs[arguments.run].dataset)
@@ -140,7 +140,7 @@ def _figures(arguments: argparse.Namespace) -> None:
 
 def _curves(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
-    with _step(chosen, pipeline.curves(chosen, arguments.dataset)) as (product, _):
+    with _step(arguments, chosen, pipeline.curves(chosen, arguments.dataset)) as (product, _):
         from mmjsd.reporting.curves import draw_dataset
 
         given = product.params
@@ -150,7 +150,7 @@ def _curves(arguments: argparse.Namespace) -> None:
 
 def _track(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
-    with _step(chosen, pipeline.tracking(chosen, arguments.run, seed)) as (product, _):
+    with _step(arguments, chosen, pipeline.tracking(chosen, arguments.run, seed)) as (product, _):
         from mmjsd.tracking import track
 
         key = chosen.runs[arguments.run].dataset
@@ -165,7 +165,7 @@ def _track(arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
-    with _step(chosen, pipeline.comparison(chosen, arguments.published)) as (product, _):
+    with _step(arguments, chosen, pipeline.comparison(chosen, arguments.published)) as (product, _):
         from mmjsd.reporting.tables import compare
 
         compare(product.params["rows"], arguments.published, *product.outputs)
@@ -173,7 +173,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _summarise(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
-    with _step(chosen, pipeline.summary(chosen)) as (product, _):
+    with _step(arguments, chosen, pipeline.summary(chosen)) as (product, _):
         from mmjsd.reporting.summary import summarise
 
         *headlines, curves = product.outputs
@@ -182,7 +182,7 @@ def _summarise(arguments: argparse.Namespace) -> None:
 
 def _report(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
-    with _step(chosen, pipeline.report(chosen, arguments.published)) as (product, _):
+    with _step(arguments, chosen, pipeline.report(chosen, arguments.published)) as (product, _):
         from mmjsd.reporting.report import write_report
 
         given = {key: product.params[key] for key in ("rows", "datasets", "runs", "evaluation")}
@@ -193,7 +193,7 @@ def _report(arguments: argparse.Namespace) -> None:
 
 def _publish(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
-    with _step(chosen, pipeline.publication(chosen)) as (product, _):
+    with _step(arguments, chosen, pipeline.publication(chosen)) as (product, _):
         from mmjsd.tracking import publish
 
         publish(product.inputs, product.outputs[0])
@@ -226,13 +226,15 @@ def _generate(arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _step(chosen: params.Params, product: Product) -> Iterator[tuple[Product, str]]:
-    """Surrounds the work of a step with its record, once everything it needs is there."""
-    if missing := [path for path in product.inputs if not path.is_file()]:
+def _step(
+    arguments: argparse.Namespace, chosen: params.Params, product: Product
+) -> Iterator[tuple[Product, str]]:
+    """Surround the work of a step with its record, once everything it needs is there."""
+    if missing := [path for path in product.needed if not path.is_file()]:
         makers = {path: made.name for made in pipeline.products(chosen) for path in made.outputs}
         remedy = f"`mmjsd {makers[missing[0]]}` makes it" if missing[0] in makers else "check the path"
         raise MmjsdError(f"{missing[0]}: not there yet; {remedy}")
-    with making(product) as fingerprint:
+    with making(product, force=arguments.force) as fingerprint:
         yield product, fingerprint
 
 
@@ -259,6 +261,8 @@ def _with_seed(arguments: argparse.Namespace) -> tuple[params.Params, int]:
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    step = argparse.ArgumentParser(add_help=False, parents=[shared])
+    step.add_argument("--force", action="store_true", help="do it even if the result is up to date")
     seeded = argparse.ArgumentParser(add_help=False)
     seeded.add_argument("run", metavar="RUN")
     seeded.add_argument("--seed", type=_natural, metavar="N", help="default: the first of the seeds")
@@ -282,33 +286,33 @@ def _parser() -> argparse.ArgumentParser:
 
     data = commands.add_parser("data", help="build a dataset's store, or look into one")
     stores = data.add_subparsers(required=True, metavar="COMMAND")
-    build = command(stores, "build", _build, "build the store of a dataset", shared)
+    build = command(stores, "build", _build, "build the store of a dataset", step)
     build.add_argument("dataset", metavar="DATASET")
     info = command(stores, "info", _info, "check a store and print what is in it")
     info.add_argument("file", type=Path, metavar="FILE")
 
-    classify = command(commands, "classify", _classify, "train the classifier of one modality", shared)
+    classify = command(commands, "classify", _classify, "train the classifier of one modality", step)
     classify.add_argument("dataset", metavar="DATASET")
     classify.add_argument("modality", metavar="MODALITY")
-    train = command(commands, "train", _train, "train a run, or continue its training", shared, seeded)
+    train = command(commands, "train", _train, "train a run, or continue its training", step, seeded)
     train.add_argument("--replace", action="store_true", help="discard unfinished work of other parameters")
     judging = argparse.ArgumentParser(add_help=False)
     judging.add_argument(
         "--other-data", action="store_true", help="even if the store is not the one it was trained on"
     )
     text = "compute the metrics of a trained run"
-    command(commands, "evaluate", _evaluate, text, shared, seeded, judging)
-    command(commands, "figures", _figures, "draw the figures of a trained run", shared, seeded, judging)
-    curves = command(commands, "curves", _curves, "draw the figures that compare a dataset's runs", shared)
+    command(commands, "evaluate", _evaluate, text, step, seeded, judging)
+    command(commands, "figures", _figures, "draw the figures of a trained run", step, seeded, judging)
+    curves = command(commands, "curves", _curves, "draw the figures that compare a dataset's runs", step)
     curves.add_argument("dataset", metavar="DATASET")
-    command(commands, "track", _track, "log an evaluated run to MLflow", shared, seeded)
-    compare = command(commands, "compare", _compare, "write the tables that compare all runs", shared)
+    command(commands, "track", _track, "log an evaluated run to MLflow", step, seeded)
+    compare = command(commands, "compare", _compare, "write the tables that compare all runs", step)
     text = "write the headlines and training curves of all runs for DVC"
-    command(commands, "summarise", _summarise, text, shared)
-    report = command(commands, "report", _report, "write the report on all runs as one HTML file", shared)
+    command(commands, "summarise", _summarise, text, step)
+    report = command(commands, "report", _report, "write the report on all runs as one HTML file", step)
     for made in (compare, report):
         made.add_argument("--published", type=Path, default=pipeline.PUBLISHED, metavar="FILE")
-    command(commands, "publish", _publish, "log the comparison and the report to MLflow", shared)
+    command(commands, "publish", _publish, "log the comparison and the report to MLflow", step)
 
     text = "print what made a run, back to the source files, and check every hash"
     origin = command(commands, "provenance", _provenance, text)

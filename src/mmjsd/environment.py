@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 __all__ = ["describe"]
 
@@ -29,21 +30,28 @@ def describe() -> dict[str, str]:
 def _git_state() -> dict[str, str]:
     """Commit of the working directory, `git.commit`, and whether tracked files differ from it, `git.dirty`.
 
-    In an experiment of DVC also its name, `dvc.experiment`. Nothing outside of git.
+    In an experiment of DVC also its name, `dvc.experiment`. Nothing outside of git; where git fails, a line
+    says so.
     """
+    state = {}
     try:
-        state = {
-            "git.commit": _git("rev-parse", "HEAD"),
-            "git.dirty": str(bool(_git("status", "--porcelain", "-uno"))).lower(),
-        }
-    except (OSError, subprocess.CalledProcessError):
-        state = {}
+        commit = _git("rev-parse", "--verify", "HEAD")
+        state = {"git.commit": commit, "git.dirty": str(bool(_git("status", "--porcelain", "-uno"))).lower()}
+    except OSError:
+        pass  # no git
+    except subprocess.CalledProcessError as error:
+        if any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
+            reason = " ".join(error.stderr.split())[:200] or f"exit code {error.returncode}"
+            print(f"{Path.cwd()}: its commit is not noted, for git fails ({reason})", file=sys.stderr)
     experiment = os.environ.get("DVC_EXP_NAME")
     return state | ({"dvc.experiment": experiment} if experiment else {})
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+    # in containers the folder often belongs to somebody else, which does not matter to who runs its code
+    trusting = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false")
+    command = ["git", *trusting, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @cache

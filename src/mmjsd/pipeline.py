@@ -90,24 +90,25 @@ def dataset(params: Params, key: str) -> Product:
     """The multimodal store of a dataset."""
     chosen = _entry(params.datasets, key, "dataset")
     settings = {**chosen.model_dump(), "options": chosen.own_options}
-    inputs: tuple[Path, ...] = ()
+    sources: dict[str, Path] = {}
     if chosen.source != "standin":
         settings["options"] = {k: v for k, v in settings["options"].items() if not k.startswith("standin_")}
     if chosen.source not in ("standin", "download"):
-        found = importlib.import_module(BUILDERS[chosen.kind]).find_sources(Path(chosen.source)).values()
-        inputs = tuple(sorted(path for path in found if path.is_file()))
-        del settings["source"]  # which files they are is in the inputs
+        found = importlib.import_module(BUILDERS[chosen.kind]).find_sources(Path(chosen.source))
+        sources = {name: path for name, path in sorted(found.items()) if path.is_file()}
+        settings["source"] = "folder"  # which files it has counts, not where it lies
         # hundreds of thousands of images are not read to see whether they are the same
-        settings["folders"] = [_extent(path) for path in found if path.is_dir()]
+        settings["folders"] = [_extent(path) for path in found.values() if path.is_dir()]
     built = store(key)
     return Product(
         name=f"data build {key}",
         record=built.with_suffix(".record.json"),
         outputs=(built,),
         params=settings,
-        inputs=inputs,
+        inputs=(),
         code=(BUILDERS[chosen.kind],),
         benchmark=_BENCHMARKS / key / "data.tsv",
+        sources=sources,
     )
 
 
@@ -152,18 +153,19 @@ def evaluation(params: Params, run: str, seed: int) -> Product:
         for modality in params.datasets[chosen.dataset].modalities
         for path in classifier(params, chosen.dataset, modality).outputs
     ]
-    weights = params.evaluation.inception_weights
-    if params.evaluation.embedding == "inception" and weights and weights != "download":
-        judges.append(Path(weights))
+    settings = params.evaluation.model_dump(exclude={"classifier_epochs"})  # longer trained is another input
+    sources = {}
+    if params.evaluation.embedding == "inception" and settings["inception_weights"] != "download":
+        sources["inception_weights"] = Path(settings.pop("inception_weights"))
     return Product(
         name=f"evaluate {run} --seed {seed}",
         record=folder / "evaluation.record.json",
         outputs=(folder / "metrics.json", folder / "prd.csv"),
-        # a classifier trained for longer is another input
-        params=params.evaluation.model_dump(exclude={"classifier_epochs"}),
+        params=settings,
         inputs=(folder / "model.pt", folder / "history.csv", store(chosen.dataset), *judges),
         code=("mmjsd.evaluation",),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "evaluate.tsv",
+        sources=sources,
     )
 
 

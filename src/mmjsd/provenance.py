@@ -76,13 +76,20 @@ def chain(folder: Path) -> list[Link]:
 
 
 def _link(root: Path, record: Path, content: Mapping[str, Any]) -> Link:
+    places = content.get("places", {})
+    own = {name: digest for name, digest in content["inputs"].items() if name not in places}
     files = [
-        File(role, name, digest, sha256_file(path) if (path := root / name).is_file() else None)
-        for role, key in (("read", "inputs"), ("wrote", "outputs"))
-        for name, digest in content[key].items()
+        File(role, name, digest, _found(root / name))
+        for role, digests in (("read", own), ("wrote", content["outputs"]))
+        for name, digest in digests.items()
     ]
     stores = [root / file.name for file in files if file.name.endswith(".h5") and file.role == "wrote"]
-    if stores and not any(file.fault for file in files):
+    if not stores:
+        sources = [
+            File("source", n, content["inputs"][n], _found(root / place)) for n, place in places.items()
+        ]
+        files = [*sources, *files]
+    elif not any(file.fault for file in files):
         files = [*_sources(stores[0], content), *files]
     return Link(record.relative_to(root), files, content["params"], content["made"])
 
@@ -95,7 +102,7 @@ def _sources(store: Path, content: Mapping[str, Any]) -> Iterator[File]:
     root = store.parents[1]
     places = [root / "sources/standin" / store.stem] if content["params"].get("source") == "standin" else []
     places += [root / "sources/official"] if content["params"].get("source") == "download" else []
-    places += [place for name in content["inputs"] for place in (root / name).parents[:2]]
+    places += [place for name in content.get("places", {}).values() for place in (root / name).parents[:2]]
     recorded = read_store(store).sources
     here: dict[str, Path] = {}
     for place in places:
@@ -103,8 +110,12 @@ def _sources(store: Path, content: Mapping[str, Any]) -> Iterator[File]:
             here = here or {path.name: path for path in builder.find_sources(place).values()}
     for name, digest in recorded.items():
         path = here.get(name.rstrip("/"))
-        found = None if path is None else builder.digest_images(path) if path.is_dir() else sha256_file(path)
+        found = None if path is None else builder.digest_images(path) if path.is_dir() else _found(path)
         yield File("source", name if path is None else _relative(path, root), digest, found)
+
+
+def _found(path: Path) -> str | None:
+    return sha256_file(path) if path.is_file() else None
 
 
 def _relative(path: Path, root: Path) -> str:

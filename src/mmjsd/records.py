@@ -2,8 +2,9 @@
 
 A step of the pipeline makes a :class:`Product` and, last of all, its record: the parameters, and the sha256
 of inputs, code and outputs. A product is fresh if its record says what would be written now. File times say
-nothing of that after a checkout, a copy or an edit by hand; :func:`reconcile` brings them into agreement with
-the records, so that a workflow manager that goes by file times does what is needed and no more.
+nothing of that after a checkout, a copy or an edit by hand; :func:`reconcile` brings those of fresh products
+into agreement with the records and names the stale ones, so that a workflow manager that goes by file times
+does what is needed and no more. Nothing of a stale product is removed before another one takes its place.
 
 This module knows no step; :mod:`mmjsd.pipeline` lists them.
 """
@@ -14,25 +15,24 @@ import hashlib
 import importlib.util
 import json
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from mmjsd import environment
 from mmjsd.errors import MmjsdError
+from mmjsd.locks import HOST, exclusive
 
 __all__ = [
-    "MadeMeanwhile",
     "Product",
+    "UpToDate",
     "atomic_write",
     "code_digests",
     "digest_of",
+    "discard_unfinished",
     "making",
     "read_json",
     "read_record",
@@ -57,16 +57,24 @@ class Product:
     params: dict[str, Any]
     """All parameters that it depends on, and no others; as JSON has them."""
     inputs: tuple[Path, ...]
+    """Files of the project, recorded by path and content."""
     code: tuple[str, ...]
     """Names of the modules that make it; what they import is found."""
     benchmark: Path
     """Where the time it took is noted. Only the age of that file counts: Snakemake goes by it."""
     scratch: tuple[Path, ...] = ()
     """Unfinished work to go on from; gone once the record is there."""
+    sources: Mapping[str, Path] = field(default_factory=dict)
+    """Files from elsewhere, recorded by these names and their content: where they lie does not count."""
+
+    @property
+    def needed(self) -> tuple[Path, ...]:
+        """All files that it is made from."""
+        return (*self.inputs, *self.sources.values())
 
 
-class MadeMeanwhile(Exception):
-    """Another process has made a product while this one waited for its turn: nothing is left to do."""
+class UpToDate(Exception):
+    """A product is what it would be made to: nothing is left to do."""
 
 
 def temporary_name(path: Path) -> Path:
@@ -77,10 +85,11 @@ def temporary_name(path: Path) -> Path:
     Raises:
         OSError: it cannot be removed.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _is_alive(left.name.split(".")[-2]):
+    ours = f".{path.name}.{HOST}."  # of processes elsewhere nothing is known
+    for left in path.parent.glob(f"{glob.escape(ours)}*.tmp"):
+        if not _is_alive(left.name.removeprefix(ours).removesuffix(".tmp")):
             left.unlink(missing_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    return path.with_name(f"{ours}{os.getpid()}.tmp")
 
 
 def _is_alive(process: str) -> bool:
@@ -242,49 +251,39 @@ def _source(module: str) -> Path | None:
 
 
 @contextmanager
-def making(product: Product) -> Iterator[str]:
-    """Surrounds the work that makes a product: its old record goes first, its new one comes last.
+def making(product: Product, *, force: bool = False) -> Iterator[str]:
+    """Surround the work that makes a product, and write its record at the end.
 
     What it is made from is noted before the work, so an edit while it lasts is not mistaken for its origin.
     Of processes that make the same product one works and the others wait.
 
+    Args:
+        product: to be made.
+        force: make it even if it is fresh.
+
     Yields:
-        A hash of that origin, which marks unfinished work as belonging to it.
+        A hash of its origin, which marks unfinished work as belonging to it.
 
     Raises:
-        MadeMeanwhile: another process has made it; the work is not to be done.
+        UpToDate: it is fresh; the work is not to be done.
         OSError: the record cannot be written.
     """
-    with _turn(product) as waited:
-        if waited and staleness(product) is None:
-            raise MadeMeanwhile(f"{product.record}: made meanwhile by the other process")
+    # beside the benchmark, for logs are no results
+    lock = product.benchmark.with_suffix(".lock")
+    with exclusive(lock, f"{product.record}: another process is making it; waiting for that") as waited:
+        if (waited or not force) and staleness(product) is None:
+            _discard(product.scratch)
+            meanwhile = "made meanwhile by the other process" if waited else "is up to date"
+            raise UpToDate(f"{product.record}: {meanwhile}")
         origin = _origin(product)
         product.record.parent.mkdir(parents=True, exist_ok=True)
-        product.record.unlink(missing_ok=True)
         yield digest_of(origin)
-        # `made` says with what, for people; it is not compared
+        # the rest is for people, and not compared
+        places = {name: str(path) for name, path in product.sources.items()}
         content = {**origin, "outputs": _hashes(product.outputs), "made": environment.describe()}
+        content |= {"places": places} if places else {}
         atomic_write(product.record, json.dumps(content, indent=1, sort_keys=True) + "\n")
         _discard(product.scratch)
-
-
-@contextmanager
-def _turn(product: Product) -> Iterator[bool]:
-    """Waits until no other process makes the product; yields whether there was one."""
-    # beside the benchmark, for logs are no results; the system frees it whatever ends the process
-    path = product.benchmark.with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock, waited = FileLock(path), False
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waited = True
-        print(f"{product.record}: another process is making it; waiting for that", flush=True)
-        lock.acquire(poll_interval=0.5)
-    try:
-        yield waited
-    finally:
-        lock.release()
 
 
 def _discard(paths: Iterable[Path]) -> None:
@@ -292,67 +291,95 @@ def _discard(paths: Iterable[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
+def discard_unfinished(products: Iterable[Product]) -> None:
+    """Remove unfinished work of products that are fresh."""
+    for product in products:
+        if any(path.exists() for path in product.scratch) and staleness(product) is None:
+            _discard(product.scratch)
+
+
 def staleness(product: Product) -> str | None:
     """Why a product has to be made, or None if it is fresh."""
     try:
         record = json.loads(product.record.read_bytes())
         now = {**_origin(product), "outputs": _hashes(product.outputs)}
-    except (FileNotFoundError, ValueError, RecursionError):
-        return "incomplete"
+    except FileNotFoundError as error:
+        return f"{error.filename} is missing"
+    except (ValueError, RecursionError):
+        record = None
     if not isinstance(record, dict):
-        return "incomplete"
-    differ = [key for key in now if record.get(key) != now[key]]
-    return f"other {' and '.join(differ)}" if differ else None
+        return "damaged record"
+    differ = {key: list(_differing(record.get(key), now[key])) for key in now if record.get(key) != now[key]}
+    return "; ".join(f"other {key}: {_some(names)}" for key, names in differ.items()) or None
+
+
+def _differing(before: Any, now: Mapping[str, Any]) -> Iterator[str]:
+    """The keys whose values differ."""
+    before = before if isinstance(before, dict) else {}
+    yield from (key for key in dict.fromkeys([*now, *before]) if before.get(key) != now.get(key))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _origin(product: Product) -> dict[str, Any]:
     params = json.loads(json.dumps(product.params))
-    return {"params": params, "code": code_digests(product.code), "inputs": _hashes(product.inputs)}
+    inputs = _hashes(product.inputs) | {name: sha256_file(path) for name, path in product.sources.items()}
+    return {"params": params, "code": code_digests(product.code), "inputs": inputs}
 
 
 def _hashes(paths: Iterable[Path]) -> dict[str, str]:
     return {path.as_posix(): sha256_file(path) for path in paths}
 
 
-def reconcile(products: Iterable[Product], *, apply: bool, log: Callable[[str], None]) -> list[Path]:
-    """Make file times and records agree with the content of the products, given in topological order.
+def reconcile(products: Iterable[Product], now: int, log: Callable[[str], None]) -> list[Product]:
+    """Make the file times of products agree with their records.
 
-    A stale product loses its record, and so do all that are made from it: whoever goes by missing files and
-    file times makes them again. A fresh one that is older than what it is made from gets the present as its
-    time. Without ``apply`` the stale ones keep their records.
+    A fresh one that is older than what it is made from gets the present as its time, and a stale one from the
+    future a second before.
+
+    Args:
+        products: in topological order.
+        now: the present in nanoseconds, by the clock of their file system.
+        log: is told of each stale product that was made before, and why it is stale.
 
     Returns:
-        The records of stale products that were there.
+        The stale products. Those that are made from them may turn out the same, and so are not among them.
     """
-    stale: set[Path] = set()
-    records: list[Path] = []
+    stale: list[Product] = []
     record_of: dict[Path, Path] = {}
     for product in products:
         record_of |= dict.fromkeys(product.outputs, product.record)
-        reason = "other inputs" if stale & set(product.inputs) else staleness(product)
-        if reason:
-            stale |= set(product.outputs)
+        if reason := staleness(product):
+            stale.append(product)
             if product.record.exists():
                 log(f"{product.record}: to be made again ({reason})")
-                records.append(product.record)
-                if apply:
-                    product.record.unlink()
+            for path in _made(product):
+                if path.lstat().st_mtime_ns >= now:
+                    _date([path], now - 10**9)
         else:
-            if apply:
-                _discard(product.scratch)
-            _renew(product, [record_of[path] for path in product.inputs if path in record_of])
-    return records
+            _renew(product, [record_of[path] for path in product.inputs if path in record_of], now)
+    return stale
 
 
-def _renew(product: Product, records: Iterable[Path]) -> None:
-    made = [*product.outputs, product.record, *([product.benchmark] if product.benchmark.exists() else [])]
+def _renew(product: Product, records: Iterable[Path], now: int) -> None:
     # DVC may put links into its cache there. Of an input the newer of link and file counts for Snakemake, of
     # an output the link, so the link is what gets another time: the cache is not ours to touch.
     asked = max(
-        (max(path.stat().st_mtime_ns, path.lstat().st_mtime_ns) for path in (*product.inputs, *records)),
+        (max(path.stat().st_mtime_ns, path.lstat().st_mtime_ns) for path in (*product.needed, *records)),
         default=0,
     )
+    made = _made(product)
     if min(path.lstat().st_mtime_ns for path in made) < asked:
-        moment = max(time.time_ns(), asked)
-        for path in made:
-            os.utime(path, ns=(moment, moment), follow_symlinks=False)
+        _date(made, max(now, asked))
+
+
+def _made(product: Product) -> list[Path]:
+    """The files of a product that are there."""
+    return [p for p in (*product.outputs, product.record, product.benchmark) if p.exists() or p.is_symlink()]
+
+
+def _date(paths: Iterable[Path], moment: int) -> None:
+    for path in paths:
+        os.utime(path, ns=(moment, moment), follow_symlinks=False)

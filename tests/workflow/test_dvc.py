@@ -5,13 +5,12 @@ import os
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from project import Outcome, Project, finished
+from project import Outcome, Project, finished, wait_for
 from repository import Repository
 
 
@@ -44,13 +43,6 @@ def adopted(made: tuple[Project, Outcome], tmp_path_factory: pytest.TempPathFact
 def repository(adopted: Repository, tmp_path: Path) -> Repository:
     """A copy of it."""
     return Repository(Path(shutil.copytree(adopted.folder, tmp_path / "repository", symlinks=True)))
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert path.exists()
 
 
 def clone_of(repository: Repository, folder: Path) -> Repository:
@@ -146,7 +138,7 @@ def test_no_branch_keeps_a_model_of_another(repository: Repository) -> None:
 
     # without: the model of the other branch is there, seen as such, and made again
     repository.git("checkout", "-q", "other")
-    assert "js/seed-1/training.record.json: to be made again (other params)" in (
+    assert "js/seed-1/training.record.json: to be made again (other params: shared_latent)" in (
         repository.snakemake("--dry-run").output
     )
     assert "up to date" not in repository.dvc("status").output
@@ -166,6 +158,48 @@ def test_an_artifact_edited_by_hand_is_found_and_made_again(repository: Reposito
     assert runs_made(repository.dvc("repro")) == {"js"}
     assert model.read_bytes() == intact
     repository.agree()
+
+
+def test_a_product_that_is_rebuilt_the_same_leaves_the_others(repository: Repository) -> None:
+    with (repository.folder / "src/mmjsd/data/digits.py").open("a") as code:
+        code.write("\nMORE = 1\n")
+    before = repository.bytes()
+    outcome = repository.snakemake()
+    assert outcome.code == 0, outcome.output
+    assert "data/tiny.record.json: to be made again (other code: mmjsd.data.digits)" in outcome.output
+    assert outcome.output.count("to be made again") == 1
+    log = (repository.folder / "logs/tiny/js/seed-1/train.log").read_text()
+    assert log == "results/tiny/js/seed-1/training.record.json: is up to date\n"
+    after = repository.bytes()
+    assert {name for name in before if after[name] != before[name]} == {"data/tiny.record.json"}
+    repository.dvc("repro")
+    repository.agree()
+
+
+def test_a_queued_experiment_runs_the_code_of_its_commit(repository: Repository) -> None:
+    del repository.environment["PYTHONPATH"]
+    repository.change("moe", beta=2.5)
+    repository.commit("Say beta")
+    queued = repository.dvc("exp", "run", "--queue", "--name", "queued", "--set-param", "runs.moe.beta=5")
+    assert queued.code == 0, queued.output
+    with (repository.folder / "src/mmjsd/training.py").open("a") as code:
+        code.write("\nraise RuntimeError('edited meanwhile')\n")
+    ran = repository.dvc("exp", "run", "--run-all")
+    assert ran.code == 0, ran.output
+    shown = repository.dvc("exp", "show", "--csv").output
+    (line,) = [line for line in shown.splitlines() if "queued" in line]
+    assert "Failed" not in line, line
+    assert "Success" in repository.dvc("queue", "status").output
+
+
+def test_a_copy_runs_its_own_code(repository: Repository) -> None:
+    del repository.environment["PYTHONPATH"]
+    with (repository.folder / "src/mmjsd/reporting/tables.py").open("a") as code:
+        code.write("\nprint('the code of this copy')\n")
+    outcome = repository.snakemake()
+    assert outcome.code == 0, outcome.output
+    assert "results/comparison.record.json: to be made again (other code" in outcome.output
+    assert "the code of this copy" in (repository.folder / "logs/compare.log").read_text()
 
 
 def test_code_makes_again_what_depends_on_it_and_a_comment_nothing(repository: Repository) -> None:
@@ -217,6 +251,26 @@ def test_a_signal_saves_first(repository: Repository, number: int) -> None:
     repository.change("long", epochs=3)
     assert runs_made(repository.dvc("repro")) == {"long"}
     repository.agree()
+
+
+def test_git_sees_nothing_but_the_lock(repository: Repository) -> None:
+    """After each documented command, in a clone and in a copy."""
+    commands = [
+        ["snakemake", "--cores", "2"],
+        ["dvc", "repro"],
+        ["dvc", "exp", "run", "--name", "tried", "--set-param", "runs.js.beta=2.5"],
+        ["dvc", "metrics", "diff"],
+        ["mmjsd", "provenance", "results/tiny/js/seed-1"],
+        ["mmjsd", "params", "check"],
+    ]
+    repository.change("js", beta=2.5)
+    repository.commit("Say beta")
+    for command in commands:
+        outcome = repository.call(*command)
+        assert outcome.code == 0, outcome.output
+        changed = set(repository.git("status", "--porcelain").split()[1::2])
+        assert changed <= {"dvc.lock"}, (command, changed)
+    assert (repository.folder / "sources").is_dir()
 
 
 def test_an_experiment_has_one_name_in_dvc_and_mlflow(repository: Repository) -> None:

@@ -3,14 +3,16 @@
 import copy
 import csv
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
 from mmjsd import params, pipeline
 from mmjsd.records import staleness
-from project import PARAMS, REPOSITORY, Outcome, Project
+from project import PARAMS, REPOSITORY, Outcome, Project, finished, wait_for
 
 
 def of_run(run: str) -> set[str]:
@@ -122,7 +124,10 @@ def test_an_edited_model_is_made_again(project: Project) -> None:
     outcome = project.snakemake("results/tiny/js/seed-1/training.record.json")
     assert outcome.code == 0, outcome.output
     assert outcome.jobs == {"training js, seed 1"}
-    assert "training.record.json: to be made again (other outputs)" in outcome.output
+    assert (
+        "training.record.json: to be made again (other outputs: results/tiny/js/seed-1/model.pt)"
+        in outcome.output
+    )
     name = "results/tiny/js/seed-1/model.pt"
     assert project.contents()[name][0] == before[name][0]  # the same seed gives the same bytes
 
@@ -140,8 +145,106 @@ def test_a_dry_run_touches_nothing_and_says_what_is_stale(project: Project) -> N
     before = project.contents()
     outcome = project.snakemake("--dry-run")
     assert outcome.code == 0
-    assert "results/tiny/moe/seed-1/training.record.json: to be made again (other params)" in outcome.output
+    assert (
+        "results/tiny/moe/seed-1/training.record.json: to be made again (other params: beta)"
+        in outcome.output
+    )
     assert outcome.jobs == of_run("moe") | COMPARISON
+    assert project.contents() == before
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "--executor=dryrun",
+        "--list-conda-envs",
+        "--cleanup-shadow",
+        "--conda-cleanup-envs",
+        "--container-cleanup-images",
+        "--summary",
+        "--list-rules",
+        "--unlock",
+    ],
+)
+def test_looking_removes_nothing(project: Project, mode: str) -> None:
+    project.write(changed(js={"beta": 1.5}, moe={"beta": 1.5}))
+    before = project.contents()
+    assert project.snakemake(mode).code == 0
+    assert project.contents() == before
+
+
+def test_a_profile_that_looks_removes_nothing(project: Project) -> None:
+    (project.folder / "looking").mkdir()
+    (project.folder / "looking/config.yaml").write_text("dry-run: true\n")
+    project.write(changed(js={"beta": 1.5}))
+    before = project.contents()
+    assert project.snakemake("--profile", "looking").code == 0
+    assert project.contents() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_a_mistake_that_is_undone_costs_nothing(project: Project, number: int) -> None:
+    """Even when training has begun."""
+    before = {name: content for name, (content, _) in project.contents().items()}
+    project.write(changed(js={"epochs": 10000}))
+    process = project.start_snakemake()
+    wait_for(project.folder / "results/tiny/js/seed-1/checkpoint.pt")
+    os.killpg(process.pid, number)
+    told = finished(process).output
+    assert "Cannot restore" not in told
+    assert "Restored previous" not in told
+    project.write(PARAMS)
+    assert "Nothing to be done" in project.snakemake().output
+    after = {name: content for name, (content, _) in project.contents().items()}
+    assert {name for name in after.keys() - before.keys() if not name.endswith("checkpoint.pt")} == set()
+    assert {name: after[name] for name in before} == before
+
+
+def test_what_is_forced_is_made_although_it_is_up_to_date(project: Project) -> None:
+    record = project.product("train js --seed 1").record
+    before = project.contents()
+    outcome = project.snakemake("--forcerun", "train", "--", str(record))
+    assert outcome.code == 0, outcome.output
+    after = project.contents()
+    history = "results/tiny/js/seed-1/history.csv"
+    assert after[history][0] != before[history][0]  # it tells the time
+    assert after["results/tiny/js/seed-1/model.pt"][0] == before["results/tiny/js/seed-1/model.pt"][0]
+
+
+def test_a_parameter_file_by_another_name(project: Project) -> None:
+    project.write(changed(js={"beta": 1.5}), "mine.yaml")
+    for arguments in (("--configfile", "mine.yaml"), ("--config", "params=mine.yaml")):
+        outcome = project.snakemake("--dry-run", *arguments)
+        assert "js/seed-1/training.record.json: to be made again (other params: beta)" in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--config", "param=mine.yaml"],
+            "--config param: has no effect; change parameters in their file, or name another one by "
+            "--configfile FILE",
+        ),
+        (
+            ["--config", "epochs=50", "params=mine.yaml"],
+            "--config epochs: has no effect; change parameters in their file, or name another one by "
+            "--configfile FILE",
+        ),
+        (["--config", "params=3"], "3: no such parameter file"),
+        (["--config", "params=nowhere.yaml"], "nowhere.yaml: no such parameter file"),
+        (
+            ["--configfile", "params.yaml", "mine.yaml"],
+            "params.yaml and mine.yaml: name one parameter file, not 2",
+        ),
+    ],
+)
+def test_other_settings_are_refused_in_one_line(project: Project, arguments: list[str], told: str) -> None:
+    project.write(PARAMS, "mine.yaml")
+    before = project.contents()
+    outcome = project.snakemake(*arguments)
+    assert outcome.code == 1
+    assert [line for line in outcome.output.splitlines() if "profile" not in line] == [told]
     assert project.contents() == before
 
 
@@ -168,7 +271,10 @@ def test_a_failing_step_says_why_and_spares_the_others(project: Project) -> None
     assert "Traceback" not in outcome.output
     after = project.contents()
     assert all(after[name] == content for name, content in before.items() if "tiny/js/seed-1/" in name)
-    assert "results/tiny/moe/seed-1/training.record.json" not in after
+    # what was there stays, and is not taken for the new one
+    model = "results/tiny/moe/seed-1/model.pt"
+    assert after[model][0] == before[model][0]
+    assert project.stale()["train moe --seed 1"] == "other params: epochs, learning_rate"
 
 
 def test_lint_asks_for_conda_only(tmp_path: Path) -> None:

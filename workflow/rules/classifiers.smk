@@ -7,9 +7,9 @@ rule classifier:
     input:
         needs(lambda w: pipeline.classifier(PARAMS, w.dataset, w.modality)),
     output:
-        model="results/{dataset}/classifiers/{modality}/model.pt",
-        metrics="results/{dataset}/classifiers/{modality}/metrics.json",
-        record="results/{dataset}/classifiers/{modality}/record.json",
+        model=update("results/{dataset}/classifiers/{modality}/model.pt"),
+        metrics=update("results/{dataset}/classifiers/{modality}/metrics.json"),
+        record=update("results/{dataset}/classifiers/{modality}/record.json"),
     params:
         file=PARAMETER_FILE,
     log:

@@ -1,81 +1,112 @@
 """The parameters, the products they ask for, and what all rules share."""
 
+import atexit
 import contextlib
-import fcntl
-import glob
+import logging
 import os
 import re
-import shlex
+import shutil
 import signal
 import sys
-import tempfile
+import uuid
 
 import psutil
-from snakemake.cli import get_argument_parser
+
+
+
+def put_first(variable, folder):
+    os.environ.update({variable: os.pathsep.join(filter(None, [str(folder), os.environ.get(variable)]))})
+
+
+# the code beside this workflow, whatever version is installed: a copy of another commit runs that commit's
+SOURCE = Path(workflow.basedir) / "src"
+if (SOURCE / "mmjsd").is_dir():
+    sys.path.insert(0, str(SOURCE))
+    put_first("PYTHONPATH", SOURCE)
+# the `mmjsd` that the rules call is that of the environment Snakemake runs in
+put_first("PATH", os.path.dirname(sys.executable))
 
 from mmjsd import params, pipeline
 from mmjsd.errors import MmjsdError
-from mmjsd.records import reconcile
+from mmjsd.locks import at_work
+from mmjsd.records import discard_unfinished, reconcile
 
-PARAMETER_FILE = config.get("params", "params.yaml")
 PUBLISHED = Path(workflow.basedir) / pipeline.PUBLISHED
 
-# strict, so that a step that fails is not hidden by `tee`; and the `mmjsd` that the rules call is that of the
-# environment Snakemake runs in
 shell.prefix(
-    f"set -euo pipefail; PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; "
+    # strict, so that a step that fails is not hidden by `tee`
+    "set -euo pipefail; "
     # a signal that all of them get ends the step, once it has saved its work and said so; not these before
     "trap : INT TERM; tee() {{ trap '' INT TERM; command tee \"$@\"; }}; "
 )
 
-# modes of snakemake that run no step, and in which no record may go therefore
-LOOKING_ON = """dryrun touch lint list_target_rules list_rules print_compilation containerize report
-    generate_unit_tests dag rulegraph filegraph d3dag unlock cleanup_metadata conda_create_envs_only
-    list_changes list_input_changes list_params_changes list_untracked summary detailed_summary archive""".split()
+
+def parameter_file():
+    """The one that `--configfile FILE` or `--config params=FILE` names, else params.yaml."""
+    named = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
+    given = dict(workflow.config_settings.config)
+    if "params" in given:
+        named.append(str(given.pop("params")))
+    if given:
+        raise MmjsdError(
+            f"--config {next(iter(given))}: has no effect; change parameters in their file, "
+            "or name another one by --configfile FILE"
+        )
+    if len(named) > 1:
+        raise MmjsdError(f"{' and '.join(named)}: name one parameter file, not {len(named)}")
+    return named[0] if named else "params.yaml"
 
 
 def tell(line):
     print(line, file=sys.stderr)
 
 
+# Snakemake goes by file times. Before it looks at them, they are made to agree with the records. A step whose
+# product is stale gets a file as input that is newer than all others and never the same.
+STALE, NEWER = set(), Path(".snakemake/mmjsd/newer")
 try:
+    PARAMETER_FILE = parameter_file()
     PARAMS = params.load(PARAMETER_FILE)
     PRODUCTS = pipeline.products(PARAMS, PUBLISHED)
-except MmjsdError as faults:
+    if workflow.is_main_process:
+        presence = contextlib.ExitStack()
+        atexit.register(presence.close)
+        if presence.enter_context(at_work(NEWER.parent)):
+            # a snakemake that was killed left these
+            shutil.rmtree(".snakemake/locks", ignore_errors=True)
+            shutil.rmtree(".snakemake/backup", ignore_errors=True)
+        else:
+            # whether that makes the same files, Snakemake's own locks tell
+            tell("another snakemake is at work in this folder; if this one is refused, wait for that to end")
+        NEWER.write_text(uuid.uuid4().hex)
+        STALE = {product.name for product in reconcile(PRODUCTS, NEWER.stat().st_mtime_ns, tell)}
+except (MmjsdError, OSError) as fault:
     # as it is: raised, it would come with a traceback of this file
-    tell(faults)
+    named = isinstance(fault, OSError) and fault.filename
+    tell(f"{fault.filename}: {fault.strerror}" if named else fault)
     sys.exit(1)
 
-# Snakemake goes by file times. Once, before it looks at them, they are made to agree with the records; never
-# under another snakemake that works in this folder. Each that does has a share of a lock, which the system
-# takes back when it ends, however that comes, and which its jobs don't inherit.
-STALE = {}
-if workflow.is_main_process:
-    asked, _ = get_argument_parser().parse_known_args()
-    looking_on = any(getattr(asked, mode, None) for mode in LOOKING_ON)
-    os.makedirs(".snakemake", exist_ok=True)
-    at_work = os.open(".snakemake/mmjsd.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(at_work, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        # whether that makes the same files, Snakemake's own locks tell
-        tell("another snakemake is at work in this folder; if this one is refused, wait for that to end")
-    else:
-        if not looking_on:
-            for left in glob.glob(".snakemake/locks/*"):  # by one that was killed
-                os.unlink(left)
-        stale = reconcile(PRODUCTS, apply=not looking_on, log=tell)
-        if looking_on:
-            # their records stay; an input newer than them has their steps planned all the same
-            newer = tempfile.NamedTemporaryFile(prefix="other-than-recorded-")
-            STALE = dict.fromkeys(stale, newer.name)
-    if looking_on:
-        os.close(at_work)
-    else:
-        fcntl.flock(at_work, fcntl.LOCK_SH)
+
+class NotOfBackups(logging.Filter):
+    """Leaves out that a step that failed left its product as it was, once for each file."""
+
+    def filter(self, record):
+        return not str(record.msg).startswith(("Cannot restore ", "Restored previous version of "))
+
+
+logging.getLogger("snakemake.logging").addFilter(NotOfBackups())
 
 
 onstart:
+    if not workflow.touch:
+        discard_unfinished(PRODUCTS)
+        # what is to be made although it is up to date, as `--force` and its like ask, must not seem so to its step
+        for job in workflow.dag.needrun_jobs():
+            if workflow.dag.reason(job).forced:
+                for path in job.output:
+                    if path.endswith("record.json"):
+                        Path(path).unlink(missing_ok=True)
+
     # Snakemake waits for its jobs where it is asked to end; they are asked too
     wait_for_jobs = signal.getsignal(signal.SIGTERM)
 
@@ -94,8 +125,8 @@ def needs(step):
     def inputs(wildcards):
         product = step(wildcards)
         records = {path: made.record for made in PRODUCTS for path in made.outputs}
-        found = [*product.inputs, *dict.fromkeys(records[path] for path in product.inputs if path in records)]
-        return [*found, STALE[product.record]] if product.record in STALE else found
+        made = dict.fromkeys(records[path] for path in product.inputs if path in records)
+        return [*product.needed, *made, *([NEWER] if product.name in STALE else [])]
 
     return inputs
 
@@ -108,7 +139,8 @@ def pictures(product, folder, **marks):
 
 def picture(path, figure, subcategory, caption, seed):
     labels = {"figure": figure, "seed": seed}
-    return report(path, category="{dataset}", subcategory=subcategory, caption=caption, labels=labels)
+    shown = report(path, category="{dataset}", subcategory=subcategory, caption=caption, labels=labels)
+    return update(shown)
 
 
 def one_of(names):

@@ -7,9 +7,9 @@ rule compare:
     input:
         needs(lambda w: pipeline.comparison(PARAMS, PUBLISHED)),
     output:
-        table=report("results/comparison.csv", category="comparison", caption="../report/workflow.rst"),
-        page="results/comparison.md",
-        record="results/comparison.record.json",
+        table=update(report("results/comparison.csv", category="comparison", caption="../report/workflow.rst")),
+        page=update("results/comparison.md"),
+        record=update("results/comparison.record.json"),
     params:
         file=PARAMETER_FILE,
         published=PUBLISHED,
@@ -31,8 +31,8 @@ rule summarise:
     input:
         needs(lambda w: pipeline.summary(PARAMS)),
     output:
-        *pipeline.summary(PARAMS).outputs,
-        record="results/summary.record.json",
+        *map(update, pipeline.summary(PARAMS).outputs),
+        record=update("results/summary.record.json"),
     params:
         file=PARAMETER_FILE,
     log:

@@ -7,8 +7,8 @@ rule dataset:
     input:
         needs(lambda w: pipeline.dataset(PARAMS, w.dataset)),
     output:
-        store="data/{dataset}.h5",
-        record="data/{dataset}.record.json",
+        store=update("data/{dataset}.h5"),
+        record=update("data/{dataset}.record.json"),
     params:
         file=PARAMETER_FILE,
     log:

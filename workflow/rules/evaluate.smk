@@ -7,9 +7,9 @@ rule evaluate:
     input:
         needs(lambda w: pipeline.evaluation(PARAMS, w.run, int(w.seed))),
     output:
-        metrics="results/{dataset}/{run}/seed-{seed}/metrics.json",
-        curves="results/{dataset}/{run}/seed-{seed}/prd.csv",
-        record="results/{dataset}/{run}/seed-{seed}/evaluation.record.json",
+        metrics=update("results/{dataset}/{run}/seed-{seed}/metrics.json"),
+        curves=update("results/{dataset}/{run}/seed-{seed}/prd.csv"),
+        record=update("results/{dataset}/{run}/seed-{seed}/evaluation.record.json"),
     params:
         file=PARAMETER_FILE,
     log:

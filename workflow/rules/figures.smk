@@ -20,8 +20,8 @@ for key, subspaces in sorted({(run.dataset, run.private_latent > 0) for run in P
                 caption="../report/run.rst",
                 seed="{seed}",
             ),
-            captions="results/{dataset}/{run}/seed-{seed}/figures/captions.json",
-            record="results/{dataset}/{run}/seed-{seed}/figures.record.json",
+            captions=update("results/{dataset}/{run}/seed-{seed}/figures/captions.json"),
+            record=update("results/{dataset}/{run}/seed-{seed}/figures.record.json"),
         wildcard_constraints:
             dataset=one_of([key]),
             run=one_of(alike),
@@ -53,8 +53,8 @@ rule curves:
             caption="../report/dataset.rst",
             seed="all",
         ),
-        captions="results/{dataset}/figures/captions.json",
-        record="results/{dataset}/figures.record.json",
+        captions=update("results/{dataset}/figures/captions.json"),
+        record=update("results/{dataset}/figures.record.json"),
     params:
         file=PARAMETER_FILE,
     log:

@@ -7,8 +7,8 @@ rule report:
     input:
         needs(lambda w: pipeline.report(PARAMS, PUBLISHED)),
     output:
-        page="results/report.html",
-        record="results/report.record.json",
+        page=update("results/report.html"),
+        record=update("results/report.record.json"),
     params:
         file=PARAMETER_FILE,
         published=PUBLISHED,
@@ -30,8 +30,8 @@ rule publish:
     input:
         needs(lambda w: pipeline.publication(PARAMS)),
     output:
-        place="results/mlflow.json",
-        record="results/publication.record.json",
+        place=update("results/mlflow.json"),
+        record=update("results/publication.record.json"),
     params:
         file=PARAMETER_FILE,
     log:

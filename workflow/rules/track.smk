@@ -7,8 +7,8 @@ rule track:
     input:
         needs(lambda w: pipeline.tracking(PARAMS, w.run, int(w.seed))),
     output:
-        place="results/{dataset}/{run}/seed-{seed}/mlflow.json",
-        record="results/{dataset}/{run}/seed-{seed}/tracking.record.json",
+        place=update("results/{dataset}/{run}/seed-{seed}/mlflow.json"),
+        record=update("results/{dataset}/{run}/seed-{seed}/tracking.record.json"),
     params:
         file=PARAMETER_FILE,
     log:

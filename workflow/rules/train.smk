@@ -7,9 +7,9 @@ rule train:
     input:
         needs(lambda w: pipeline.training(PARAMS, w.run, int(w.seed))),
     output:
-        model="results/{dataset}/{run}/seed-{seed}/model.pt",
-        history="results/{dataset}/{run}/seed-{seed}/history.csv",
-        record="results/{dataset}/{run}/seed-{seed}/training.record.json",
+        model=update("results/{dataset}/{run}/seed-{seed}/model.pt"),
+        history=update("results/{dataset}/{run}/seed-{seed}/history.csv"),
+        record=update("results/{dataset}/{run}/seed-{seed}/training.record.json"),
     params:
         file=PARAMETER_FILE,
     log:

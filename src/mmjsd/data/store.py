@@ -177,7 +177,10 @@ def write_store(
     if fault := _fault(modalities, classes, splits):
         raise MmjsdError(f"{path}: not written, {fault}; correct what it is built from")
     # one version of the file format, whatever the library's default is, so that the bytes do not change
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+    with (
+        replacing(path) as temporary,
+        h5py.File(temporary, "w", libver=("v110", "v110"), locking=False) as file,
+    ):
         file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
         file.attrs["kind"] = kind
