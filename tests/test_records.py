@@ -248,6 +248,11 @@ class TestReconcile:
         make(chain[:1])  # to the same bytes
         assert settle(chain) == ([], [])
 
+    def test_what_has_a_lost_record_spares_the_rest(self, chain: list[Product]) -> None:
+        make(chain)
+        chain[0].record.unlink()
+        assert settle(chain) == (["first"], [])
+
     def test_nothing_is_removed(self, chain: list[Product]) -> None:
         make(chain)
         before = [product.record.read_bytes() for product in chain]

@@ -350,7 +350,6 @@ def reconcile(products: Iterable[Product], now: int, log: Callable[[str], None])
     stale: list[Product] = []
     record_of: dict[Path, Path] = {}
     for product in products:
-        record_of |= dict.fromkeys(product.outputs, product.record)
         if reason := staleness(product):
             stale.append(product)
             if product.record.exists():
@@ -360,6 +359,7 @@ def reconcile(products: Iterable[Product], now: int, log: Callable[[str], None])
                     _date([path], now - 10**9)
         else:
             _renew(product, [record_of[path] for path in product.inputs if path in record_of], now)
+            record_of |= dict.fromkeys(product.outputs, product.record)
     return stale
 
 

@@ -116,7 +116,7 @@ def test_no_permission(
     product = disk.product(step)
     before, runs = numbers(disk.folder), logged(disk.folder)
     with read_only(disk.folder / product.record.parts[0]):
-        assert main(step.split()) == 1
+        assert main([*step.split(), "--force"]) == 1
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert line.startswith(f"{product.record.parts[0]}/"), line
         assert "Read-only file system" in line
@@ -151,7 +151,7 @@ def test_a_limit_of_the_size_of_files(project: Project, step: str, file: str) ->
     """What a quota does, where nothing can be mounted."""
     before = numbers(project.folder)
     limited = subprocess.run(
-        [sys.executable, "-m", "mmjsd", *step.split()],
+        [sys.executable, "-m", "mmjsd", *step.split(), "--force"],
         cwd=project.folder,
         capture_output=True,
         text=True,

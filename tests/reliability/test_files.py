@@ -53,7 +53,7 @@ READ_BY = {
     Path("params.yaml"): "params check",
     STORE: "train js",
     MODEL: f"generate {RUN} --n 1 --out out.png",
-    CHECKPOINT: "train js",
+    CHECKPOINT: "train js --force",
     JUDGE: "evaluate js",
     HISTORY: "curves tiny",
     CURVES: "curves tiny",
@@ -88,7 +88,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
         patch.setattr(checkpoint, "write", unplugged_after_an_epoch)
         with pytest.raises(Unplugged):
-            main(["train", "js"])
+            main(["train", "js", "--force"])
         patch.setattr(checkpoint, "write", write)
         for path, content in trained.items():
             path.write_bytes(content)
@@ -235,7 +235,7 @@ def test_a_damaged_file_is_refused(
 def test_a_checkpoint_that_leads_nowhere_is_none(project: Path) -> None:
     before = MODEL.read_bytes()
     symlink_to_nowhere(CHECKPOINT)
-    assert main(["train", "js"]) == 0
+    assert main(["train", "js", "--force"]) == 0
     assert MODEL.read_bytes() == before
     assert not CHECKPOINT.is_symlink()
 
@@ -516,7 +516,7 @@ def test_a_folder_in_place_of_a_record_is_refused(project: Path, capsys: pytest.
 )
 def test_a_flipped_bit_is_a_reason_to_make_it_again(project: Path, path: Path, reason: str) -> None:
     flip_a_bit(path)
-    assert staleness(pipeline.training(params.load(), "js", 1)) == reason
+    assert staleness(pipeline.training(params.load(), "js", 1)) == f"{reason}: {path}"
 
 
 # --- sources ---
