@@ -18,7 +18,12 @@ def test_every_symbol_survives_the_round_trip() -> None:
 
 @pytest.mark.parametrize(
     ("texts", "message"),
-    [(["ninety-nine"], "has 11 characters"), (["Zero"], "'Z' is not"), (["né"], "'é' is not")],
+    [
+        (["ninety-nine"], "'ninety-nine' has 11 characters; shorten it to 8"),
+        (["Zero"], "'Zero' has 'Z', which the alphabet has not; replace it"),
+        (["né", "x"], "'né' has 'é', which"),
+        (["Aß"], "has 'A', 'ß', which"),
+    ],
 )
 def test_encode_refuses(texts: list[str], message: str) -> None:
     with pytest.raises(MmjsdError, match=message):

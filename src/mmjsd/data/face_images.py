@@ -23,6 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mmjsd.data.face_lists import IMAGE_NAME, REPLACE
+from mmjsd.data.preparation import FACE, Unfit, prepare_image, upright_size
 from mmjsd.errors import MmjsdError
 from mmjsd.records import sha256_file
 
@@ -35,8 +36,6 @@ SIZE = 64
 #: The remedy for images that are missing or damaged.
 SKIP = "replace it, or set the option skip_unreadable"
 
-_ALIGNED = (178, 218)
-_CROP = 148
 _LARGEST = 1 << 24  # bytes of one image file; official ones have some 10 kB
 _WORTH_A_WORKER = 2000  # images; fewer are decoded in the time a process takes to start
 
@@ -236,11 +235,9 @@ def _cores() -> int:
 def _read_face(content: bytes) -> Bytes:
     """The image (3, 64, 64) of an aligned 178x218 JPEG: its central 148x148 pixels, bicubically resized."""
     with Image.open(BytesIO(content), formats=("JPEG",)) as image:
-        if image.size != _ALIGNED:
-            raise _WrongSize(f"has {image.width}x{image.height} pixels, not {_ALIGNED[0]}x{_ALIGNED[1]}")
-        left, top = ((side - _CROP) // 2 for side in _ALIGNED)
-        face = image.crop((left, top, left + _CROP, top + _CROP)).convert("RGB")
-    return np.asarray(face.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+        if (size := upright_size(image)) != FACE.size:
+            raise _WrongSize("has {}x{} pixels, not {}x{}".format(*size, *FACE.size))
+        return prepare_image(image, (3, SIZE, SIZE))[0]
 
 
 def _read_faces(contents: list[bytes]) -> tuple[Bytes, Faults]:
@@ -252,6 +249,10 @@ def _read_faces(contents: list[bytes]) -> tuple[Bytes, Faults]:
             faces[index] = _read_face(content)
         except _WrongSize as error:
             faults[index] = _Fault(str(error), skippable=False)
+        except Unfit as error:
+            faults[index] = _Fault(str(error))
+        except MemoryError:
+            raise
         except Exception:  # Pillow raises whatever the damaged bytes lead it to
             faults[index] = _Fault("is no intact JPEG file")
     return faces, faults

@@ -34,10 +34,10 @@ def encode(texts: Sequence[str], length: int, pad: str = " ") -> NDArray[np.uint
     """
     for text in texts:
         if len(text) > length:
-            raise MmjsdError(f"text {text!r}: has {len(text)} characters; shorten it to {length}")
+            raise MmjsdError(f"{text!r} has {len(text)} characters; shorten it to {length}")
         if not _SYMBOLS.issuperset(text):
-            unknown = min(set(text) - _SYMBOLS)
-            raise MmjsdError(f"text {text!r}: {unknown!r} is not in the alphabet; replace it")
+            unknown = ", ".join(map(repr, sorted(set(text) - _SYMBOLS)))
+            raise MmjsdError(f"{text!r} has {unknown}, which the alphabet has not; replace it")
     codes = "".join(text.ljust(length, pad) for text in texts).encode("ascii")
     return _IDS[np.frombuffer(codes, np.uint8)].reshape(len(texts), length)
 

@@ -5,11 +5,13 @@ names nor the number of its modalities: they come from the store.
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
+from mmjsd.data.batches import as_input
+from mmjsd.data.preparation import prepare
 from mmjsd.data.store import Split
 from mmjsd.distributions import Gaussian, product_of_experts, stratified_mixture
 from mmjsd.errors import MmjsdError
@@ -88,6 +90,25 @@ class MultimodalVAE(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    def prepare(self, given: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Turn files, pictures, arrays and words into what `encode` and `generate` take.
+
+        They are prepared as those the model was trained on; :mod:`mmjsd.data.preparation` says how.
+
+        Args:
+            given: modality -> what it is, or a list: ``{"image": "face.jpg", "text": ["smiling", "young"]}``.
+                An image is its file, a PIL image, or an array of uint8 or of floats in 0..1, a text its
+                words, a vector its values. One thing beside lists stands for as many.
+
+        Returns:
+            modality -> inputs (B, ...) on the model's device: images 0..1, token ids, vectors.
+
+        Raises:
+            MmjsdError: no such modality, what cannot be shown faithfully, or lists of different lengths.
+        """
+        rows = prepare(given, {name: (m.kind, m.shape) for name, m in self.modalities.items()})
+        return {name: as_input(torch.from_numpy(values).to(self.device)) for name, values in rows.items()}
 
     def encode(self, values: Mapping[str, Tensor]) -> Posteriors:
         """Unimodal posteriors of the given modalities, (B, ...) each, experts in the order given.
