@@ -49,6 +49,10 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "compare",
             "results/tiny/js/seed-1/metrics.json: not there yet; `mmjsd evaluate js --seed 1` makes it",
         ),
+        (
+            "generate results/tiny/js/seed-1 --out a.png --given text=one --given text=two",
+            "--given: one modality is given twice; give each once",
+        ),
         ("train js --params none.yaml", "none.yaml: no such parameter file"),
     ],
 )

@@ -222,6 +222,8 @@ def _generate(arguments: argparse.Namespace) -> None:
     from mmjsd.reporting.generate import generate_picture
 
     given = dict(arguments.given)
+    if len(given) < len(arguments.given):
+        raise MmjsdError("--given: one modality is given twice; give each once")
     generate_picture(arguments.folder, given, n=arguments.n, out=arguments.out, seed=arguments.seed)
 
 
@@ -322,7 +324,9 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")
     generate.add_argument("--given", type=_given, action="append", default=[], metavar="MODALITY=VALUE")
     generate.add_argument("--n", type=_positive, default=64, metavar="N")
-    generate.add_argument("--out", type=Path, required=True, metavar="FILE.png")
+    generate.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help=".png, .pdf, .svg, .jpg ..."
+    )
     generate.add_argument("--seed", type=_natural, default=0, metavar="N")
 
     about = commands.add_parser("params", help="check the parameter file, or print its schema")

@@ -1,10 +1,12 @@
 import json
 import shutil
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from conftest import make_run
@@ -12,7 +14,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import evaluate
 from mmjsd.models.vae import Modality
 from mmjsd.params import Evaluation
-from mmjsd.reporting import canvas
+from mmjsd.reporting import canvas, figures, generate
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
 from mmjsd.reporting.curves import draw_dataset
 from mmjsd.reporting.figures import draw_run
@@ -119,13 +121,100 @@ def test_picture(results, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"sound": "x"}, "no such modality; it has mnist, svhn, text"),
-        ({"text": "seventeen"}, "must be 1 to 8 characters"),
-        ({"text": "Ü"}, "of the alphabet"),
-        ({"mnist": "nowhere.png"}, "nowhere.png: no such image file"),
+        ({"sound": "x"}, "^sound: the model has no such modality; it has mnist, svhn, text"),
+        ({"text": "seventeen"}, "^text: 'seventeen' has 9 characters; shorten it to 8"),
+        ({"text": "Ü"}, "^text: 'ü' has 'ü', which the alphabet has not"),
+        ({"mnist": "nowhere.png"}, "^mnist: nowhere.png: no such image file"),
     ],
 )
 def test_picture_refuses(results, tmp_path, given, message):
     with pytest.raises(MmjsdError, match=message):
         generate_picture(results / "run", given, 4, tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("o.png", b"\x89PNG"),
+        ("o.JPG", b"\xff\xd8\xff"),
+        ("o.jpeg", b"\xff\xd8\xff"),
+        ("o.pdf", b"%PDF"),
+        ("o.svg", b"<?xml"),
+        ("o.webp", b"RIFF"),
+        ("new/folder/o.tiff", b"II"),
+        ("o.x.tif", b"II"),
+    ],
+)
+def test_the_ending_of_a_picture_is_its_format(results, tmp_path, name, start):
+    out = tmp_path / name
+    generate_picture(results / "run", {}, 2, out)
+    first = out.read_bytes()
+    assert first.startswith(start)
+    generate_picture(results / "run", {}, 2, out)
+    assert out.read_bytes() == first
+
+
+@pytest.mark.parametrize("name", ["o", "o.gif", "o.txt", "o.", ".png", "folder", "folder.png"])
+def test_other_endings_and_folders_are_refused_before_any_work(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(MmjsdError) as caught:  # before it is seen that there is no such model
+        generate_picture(tmp_path / "no-model", {}, 2, tmp_path / name)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path / name}: ")
+    assert "png, pdf, svg, jpg" in line
+    assert "\n" not in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "folder.png"]
+
+
+# --- what comes from the data and the user is no markup ---
+
+MARKUP = ["$x^2$", "\\frac{1}{2}", "_a_b", "5 $", "$\\frac$", "a$b", "%", "<b>&amp;"]
+
+
+def texts(figure):
+    """All that is written in a figure, as it is drawn."""
+    figure.canvas.draw()
+    found = [text for text in figure.findobj(Text) if text.get_text()]
+    for text in found:
+        assert not text.get_usetex()
+        assert not text.get_parse_math()
+    return {text.get_text() for text in found}
+
+
+@pytest.mark.parametrize("markup", MARKUP)
+def test_titles_and_labels_are_drawn_verbatim(markup, tmp_path):
+    with matplotlib.rc_context(canvas.STYLE):
+        figure, (axes,) = canvas.sheets([markup], 8, 8, f"{markup} {markup}")
+        axes.plot([0, 1], label="a")
+        figure.legend(axes.get_lines(), [markup])
+        axes.axis("on")
+        axes.set_xticks([0.5], [markup])
+        axes.set_ylabel(markup)
+        assert texts(figure) >= {markup, f"{markup} {markup}"}
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == [markup]
+        canvas.save(figure, tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("markup", ["$x^2$", "\\frac", "a$b"])
+def test_what_is_given_is_drawn_verbatim(results, tmp_path, markup, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(generate, "save", lambda figure, out: drawn.append(texts(figure)))
+    generate_picture(results / "run", {"text": markup[:8]}, 1, tmp_path / "o.png")
+    assert f"tiny, given text = {markup[:8]}" in drawn[0]
+    (tmp_path / "$x^2").mkdir()
+    path = tmp_path / "$x^2" / f"{markup.replace('/', '')}.png"
+    Image.new("L", (28, 28)).save(path)
+    generate_picture(results / "run", {"mnist": str(path)}, 1, tmp_path / "o.png")
+    assert f"tiny, given mnist = {path}" in drawn[1]
+
+
+def test_names_of_attributes_are_drawn_verbatim(tmp_path):
+    """In every figure that has them."""
+    names = [f"{markup} {number}".replace(" ", "_") for number, markup in enumerate(MARKUP)]
+    columns = ("frequency", "representation/image", "coherence/image/text", "coherence/random")
+    metrics = {f"attributes/{name}/{column}": 0.5 for name in names for column in columns}
+    with matplotlib.rc_context(canvas.STYLE):
+        drawn = figures._attributes(metrics)
+        assert texts(drawn.figure) >= {name.replace("_", " ") for name in names}

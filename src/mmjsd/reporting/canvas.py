@@ -16,11 +16,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmjsd.data import text
+from mmjsd.errors import MmjsdError
 from mmjsd.models.vae import Modality
 from mmjsd.records import atomic_write
 from mmjsd.reporting.catalogue import CAPTIONS
 
-__all__ = ["CELL", "STYLE", "Drawn", "as_pictures", "draw", "draw_all", "save", "sheets"]
+__all__ = [
+    "CELL",
+    "STYLE",
+    "Drawn",
+    "as_pictures",
+    "draw",
+    "draw_all",
+    "refuse_unless_writable",
+    "save",
+    "sheets",
+]
 
 CELL = 0.42
 """Width and height of a cell in inches."""
@@ -33,8 +44,21 @@ STYLE: Any = {
     "figure.titlesize": 11,
     "legend.frameon": False,
     "savefig.dpi": 180,
+    # names and texts come from the data and the user: they are no markup
+    "text.parse_math": False,
+    "text.usetex": False,
+    "svg.hashsalt": "mmjsd",
 }
 """Of all figures, for `matplotlib.rc_context`."""
+
+#: Options of `savefig` by ending: nothing of the moment, and hardly a loss.
+_FORMATS: dict[str, dict[str, Any]] = {
+    "png": {"metadata": {"Software": None}},
+    "pdf": {"metadata": {"CreationDate": None}},
+    "svg": {"metadata": {"Date": None}},
+    **{ending: {"pil_kwargs": {"quality": 95}} for ending in ("jpg", "jpeg", "webp")},
+    **{ending: {"pil_kwargs": {"compression": "tiff_deflate"}} for ending in ("tif", "tiff")},
+}
 
 
 class Drawn(NamedTuple):
@@ -94,11 +118,26 @@ def draw(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As a PNG of print quality, equal bytes for equal figures."""
+    """Write a figure in the format that the ending of ``path`` names; equal bytes for equal figures."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    ending = _ending(path)
+    figure.savefig(buffer, format=ending, **_FORMATS[ending])
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, buffer.getvalue())
+
+
+def refuse_unless_writable(path: Path) -> None:
+    """Raise MmjsdError if no figure can be saved there: the ending names no format, or it is a folder."""
+    if path.is_dir():
+        raise MmjsdError(
+            f"{path}: is a folder; name a file in it, with one of the endings {', '.join(_FORMATS)}"
+        )
+    if _ending(path) not in _FORMATS:
+        raise MmjsdError(f"{path}: the format of a picture is its ending; take one of {', '.join(_FORMATS)}")
+
+
+def _ending(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")
 
 
 def draw_all(folder: Path, makers: Mapping[str, Callable[[], Drawn]], seed: int, about: str) -> None:
@@ -144,12 +183,4 @@ def _write(axes: Axes, characters: Tensor, x: float, y: float) -> None:
     width = max(8, math.ceil(math.sqrt(2 * len(line))))
     block = "\n".join(line[start : start + width] for start in range(0, len(line), width))
     points = 72 * CELL / (0.65 * width)
-    # the text is the sample's, no markup of matplotlib's
-    axes.text(
-        *(x + 0.5, y + 0.5, block),
-        family="monospace",
-        size=points,
-        ha="center",
-        va="center",
-        parse_math=False,
-    )
+    axes.text(x + 0.5, y + 0.5, block, family="monospace", size=points, ha="center", va="center")

@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from mmjsd.reporting.canvas import STYLE, draw, save, sheets
+from mmjsd.reporting.canvas import STYLE, draw, refuse_unless_writable, save, sheets
 from mmjsd.training import load_model
 
 __all__ = ["generate_picture"]
@@ -26,6 +26,7 @@ def generate_picture(folder: Path, given: dict[str, str], n: int, out: Path, see
         MmjsdError: no such modality, a text or an image that cannot be shown to the model as it is, or a
             picture of a format that cannot be written.
     """
+    refuse_unless_writable(out)
     model, content = load_model(folder)
     generator = torch.Generator().manual_seed(seed)
     inputs = model.prepare(given) if given else None
