@@ -342,3 +342,34 @@ def test_a_sample_of_a_split_has_the_rows_of_its_samples_and_no_others():
             if here >= 0:
                 np.testing.assert_array_equal(table.data[here], whole.data[there])
         assert len(table.data) <= 3
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), RuntimeError("no thread"), KeyError("x")]
+)
+@pytest.mark.parametrize("what", ["stream", "sources"])
+def test_what_goes_wrong_while_reading_is_not_said_of_the_store(
+    stored: Path, error: Exception, what: str
+) -> None:
+    """It is raised as it is, and the old store stays."""
+    before = stored.read_bytes()
+    split = a_split(6)
+
+    def fail() -> Any:
+        raise error
+
+    def blocks() -> Any:
+        yield split.modalities["photo"].data[:2]
+        fail()
+
+    if what == "sources":
+        changes: dict[str, Any] = {"sources": fail}
+    else:
+        stream: Any = Stream((6, 3, 4, 5), np.dtype(np.uint8), blocks())
+        tables = split.modalities | {"photo": replace(split.modalities["photo"], data=stream)}
+        changes = {"splits": {"train": Split(tables, split.pairs, split.labels)}}
+    with pytest.raises(type(error)) as caught:
+        write(stored, **changes)
+    assert caught.value is error
+    assert stored.read_bytes() == before
+    assert [path.name for path in stored.parent.iterdir()] == [stored.name]

@@ -154,6 +154,31 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from None
 
 
+class _Unread(Exception):
+    """What a store is made of cannot be read, and why."""
+
+    def __init__(self, cause: Exception):
+        self.cause = cause
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Mark what goes wrong as a fault of what is read, and not of the store that is open meanwhile."""
+    try:
+        yield
+    except Exception as error:
+        raise _Unread(error) from None
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """Raise what was so marked as it was."""
+    try:
+        yield
+    except _Unread as error:
+        raise error.cause from None
+
+
 def write_store(
     path: str | Path,
     *,
@@ -172,12 +197,14 @@ def write_store(
 
     Raises:
         MmjsdError: the parts contradict each other, or the file cannot be written.
+        Exception: whatever reading a stream or calling ``sources`` raises.
     """
     path = Path(path)
     if fault := _fault(modalities, classes, splits):
         raise MmjsdError(f"{path}: not written, {fault}; correct what it is built from")
     # one version of the file format, whatever the library's default is, so that the bytes do not change
     with (
+        _told_apart(),
         replacing(path) as temporary,
         h5py.File(temporary, "w", libver=("v110", "v110"), locking=False) as file,
     ):
@@ -194,7 +221,8 @@ def write_store(
                 _write_table(group.create_group(modality), split.modalities[modality])
             group.create_dataset("pairs", data=split.pairs, track_times=False)
             group.create_dataset("labels", data=split.labels, track_times=False)
-        hashes = sources() if callable(sources) else sources
+        with _reading():
+            hashes = sources() if callable(sources) else sources
         file.attrs["sources"] = json.dumps(dict(hashes), sort_keys=True)
 
 
@@ -202,7 +230,7 @@ def _write_table(group: h5py.Group, table: Table) -> None:
     if isinstance(table.data, Stream):
         data = group.create_dataset("data", table.data.shape, table.data.dtype, track_times=False)
         row = 0
-        for block in table.data.blocks:
+        for block in _read_blocks(table.data):
             data[row : row + len(block)] = block
             row += len(block)
         assert row == len(table.data)
@@ -212,6 +240,11 @@ def _write_table(group: h5py.Group, table: Table) -> None:
     if table.alphabet is not None:
         data.attrs["alphabet"] = table.alphabet
     group.create_dataset("labels", data=table.labels, track_times=False)
+
+
+def _read_blocks(stream: Stream) -> Iterator[NDArray[Any]]:
+    with _reading():
+        yield from stream.blocks
 
 
 def read_store(path: str | Path) -> Store:
