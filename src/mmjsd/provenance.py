@@ -107,9 +107,9 @@ def _sources(store: Path, content: Mapping[str, Any]) -> Iterator[File]:
     here: dict[str, Path] = {}
     for place in places:
         with contextlib.suppress(MmjsdError):
-            here = here or {path.name: path for path in builder.find_sources(place).values()}
+            here = here or builder.find_sources(place)
     for name, digest in recorded.items():
-        path = here.get(name.rstrip("/"))
+        path = here.get(name)
         found = None if path is None else builder.digest_images(path) if path.is_dir() else _found(path)
         yield File("source", name if path is None else _relative(path, root), digest, found)
 

@@ -1,12 +1,10 @@
 import gzip
 import os
 import shutil
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -190,6 +188,41 @@ def test_svhn_cut_short(tmp_path: Path, share: float, compressed: bool) -> None:
     assert "no intact MATLAB 5 file" in message or "cut short" in message
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            PermissionError(13, "Permission denied"),
+            "cannot be read (Permission denied); check disk and permissions",
+        ),
+        (OSError(5, "Input/output error"), "cannot be read (Input/output error)"),
+        (OSError("could not read bytes"), "is no intact MATLAB 5 file"),
+        (NotImplementedError("Please use HDF reader"), "is a MATLAB 7.3 file, not one of MATLAB 5"),
+    ],
+)
+def test_svhn_tells_damage_from_other_causes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    path = mat(tmp_path / "x.mat", X=X, y=Y)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(scipy.io, "loadmat", fail)
+    assert message in refused(read_svhn, path)
+
+
+def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = mat(tmp_path / "x.mat", X=X, y=Y)
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(scipy.io, "loadmat", fail)
+    with pytest.raises(MemoryError):
+        read_svhn(path)
+
+
 def test_svhn_refuses_other_files(tmp_path: Path) -> None:
     assert "no such file" in refused(read_svhn, tmp_path / "x.mat")
     (tmp_path / "x.mat").write_bytes(b"<html>not found</html>" * 99)
@@ -207,7 +240,7 @@ def test_sources_are_found_where_they_usually_lie(
         shutil.copytree(official / kind, tmp_path / sub, dirs_exist_ok=True)
     found = find_sources(tmp_path)
     assert len(found) == 6
-    assert found["t10k-labels-idx1-ubyte"] == tmp_path / mnist / "t10k-labels-idx1-ubyte.gz"
+    assert found["t10k-labels-idx1-ubyte.gz"] == tmp_path / mnist / "t10k-labels-idx1-ubyte.gz"
     assert found["train_32x32.mat"] == tmp_path / svhn / "train_32x32.mat"
 
 
@@ -215,6 +248,55 @@ def test_plain_files_are_preferred(sources: Path) -> None:
     plain = sources / "mnist" / "train-labels-idx1-ubyte"
     plain.write_bytes(gzip.decompress(plain.with_suffix(".gz").read_bytes()))
     assert find_sources(sources)["train-labels-idx1-ubyte"] == plain
+
+
+def test_idx_files_are_read_whatever_their_names_say(tmp_path: Path) -> None:
+    """Browsers unpack what they download and leave it its name."""
+    (tmp_path / "x.gz").write_bytes(idx(LABELS))
+    (tmp_path / "y").write_bytes(gzip.compress(idx(IMAGES)))
+    np.testing.assert_array_equal(read_idx(tmp_path / "x.gz"), LABELS)
+    np.testing.assert_array_equal(read_idx(tmp_path / "y"), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda name: f"{name.replace('-idx', '.idx')}",  # 7-Zip
+        lambda name: f"mnist/{name.replace('-idx', '.idx')}.gz",
+        lambda name: f"{name}/{name}",  # Kaggle
+        lambda name: f"MNIST/raw/{name}.gz/{name}.gz",
+        lambda name: f"{name}/{name.replace('-idx', '.idx')}",
+        lambda name: f"{name.upper()}.GZ",
+    ],
+    ids=lambda place: place("a-idx1-ubyte"),
+)
+def test_files_of_all_tools_give_the_same_bytes(
+    official: Path, tmp_path: Path, place: Callable[[str], str]
+) -> None:
+    """As those of the official names, packed or unpacked alike."""
+    folders = {kind: Path(shutil.copytree(official / "svhn", tmp_path / kind)) for kind in ("a", "b")}
+    for path in (official / "mnist").iterdir():
+        packed = place(path.stem).lower().endswith(".gz")
+        content = path.read_bytes() if packed else gzip.decompress(path.read_bytes())
+        (folders["a"] / (path.name if packed else path.stem)).write_bytes(content)
+        other = folders["b"] / place(path.stem)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(content)
+        for foreign in (".DS_Store", f"._{other.name}", "Thumbs.db"):
+            (other.parent / foreign).write_bytes(b"foreign")
+    for kind, folder in folders.items():
+        build_from(tmp_path / f"{kind}.h5", folder)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_what_is_there_instead_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mnist").mkdir()
+    for name in ("mnist.npz", "mnist/notes.txt", ".DS_Store", *(f"part{n}.csv" for n in range(5))):
+        (tmp_path / name).touch()
+    message = refused(find_sources, tmp_path)
+    assert message.endswith("; there is mnist.npz, part0.csv, part1.csv, part2.csv, part3.csv and 2 more)")
+    (tmp_path / "empty").mkdir()
+    assert refused(find_sources, tmp_path / "empty").endswith("; there is nothing else)")
 
 
 def test_all_missing_sources_are_named(sources: Path) -> None:
@@ -233,46 +315,6 @@ def test_standin_sources_are_always_rewritten(tmp_path: Path) -> None:
     written["test_32x32.mat"].write_bytes(b"")
     fetch_sources("standin", tmp_path, seed=0, **STANDIN)
     assert written["test_32x32.mat"].read_bytes() == before
-
-
-def _datasets(monkeypatch: pytest.MonkeyPatch, mnist: Callable[..., Any], svhn: Callable[..., Any]) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", SimpleNamespace(MNIST=mnist, SVHN=svhn))
-
-
-def test_download_puts_the_files_where_they_are_found(
-    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def mnist(root: Path, download: bool) -> None:
-        shutil.copytree(official / "mnist", root / "MNIST" / "raw")
-
-    def svhn(root: Path, split: str, download: bool) -> None:
-        root.mkdir(exist_ok=True)
-        shutil.copy(official / "svhn" / f"{split}_32x32.mat", root)
-
-    _datasets(monkeypatch, mnist, svhn)
-    assert len(fetch_sources("download", tmp_path / "new", seed=0, **STANDIN)) == 6
-
-
-@pytest.mark.parametrize("failing", ["MNIST", "SVHN"])
-def test_failed_download_says_what_to_put_where(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("no\nnetwork")
-
-    def work(*_: object, **__: object) -> None:
-        pass
-
-    _datasets(monkeypatch, fail if failing == "MNIST" else work, fail)
-    with pytest.raises(MmjsdError) as caught:
-        fetch_sources("download", tmp_path, seed=0, **STANDIN)
-    message = str(caught.value)
-    assert f"{failing} cannot be downloaded (no network)" in message
-    assert {"MNIST": "t10k-labels-idx1-ubyte.gz", "SVHN": "train_32x32.mat, test_32x32.mat"}[
-        failing
-    ] in message
-    assert "`source:`" in message
 
 
 # --- the store ---
@@ -325,7 +367,7 @@ def test_first_rows_of_each_class_are_kept_in_source_order(official: Path, tmp_p
     assert len(split.pairs) == 10 * 7 * 2
     svhn, svhn_labels = read_svhn(official / "svhn" / "train_32x32.mat")
     mnist, mnist_labels = read_mnist(
-        *(find_sources(official)[f"train-{n}-ubyte"] for n in ("images-idx3", "labels-idx1"))
+        *(find_sources(official)[f"train-{n}-ubyte.gz"] for n in ("images-idx3", "labels-idx1"))
     )
     for name, images, labels in (("svhn", svhn, svhn_labels), ("mnist", mnist, mnist_labels)):
         expected = np.concatenate([images[labels == digit][:7] for digit in range(10)])

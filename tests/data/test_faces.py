@@ -5,9 +5,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from PIL import Image
 
 from mmjsd.data import face_images, faces
 from mmjsd.data.face_lists import read_attributes, read_partition
-from mmjsd.data.faces import build, digest_images, fetch_sources, find_sources
+from mmjsd.data.faces import build, digest_images, find_sources
 from mmjsd.data.standin_faces import ATTRIBUTES, write_faces
 from mmjsd.data.store import Store, read_store
 from mmjsd.data.text import attribute_texts, decode
@@ -168,12 +168,113 @@ def test_faulty_partitions(tmp_path: Path, content: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def written_as(path: Path, separator: str, header: bool, end: str, mark: str) -> None:
+    """A list of the official kind in another form."""
+    lines = [line.split() for line in path.read_text().splitlines()]
+    if path.name == LISTS[0]:
+        lines = lines[1:]
+        lines[0] = ["image_id", *lines[0]]
+    elif header:
+        lines = [["image_id", "partition"], *lines]
+    text = mark + end.join(separator.join(fields) for fields in lines) + end * 2
+    path.with_suffix(".csv").write_bytes(text.encode())
+    path.unlink()
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", ", ", '","'])
+@pytest.mark.parametrize("header", [False, True])
+@pytest.mark.parametrize(("end", "mark"), [("\n", ""), ("\r\n", "\ufeff"), (" \t\r\n", "")])
+def test_tables_of_all_tools_are_read(
+    official: Path, sources: Path, separator: str, header: bool, end: str, mark: str
+) -> None:
+    for name in LISTS:
+        written_as(sources / name, separator, header, end, mark)
+        if separator == '","':
+            path = (sources / name).with_suffix(".csv")
+            lines = path.read_text("utf-8-sig").split()
+            path.write_text(mark + end.join(f'"{line}"' for line in lines) + end, newline="")
+    attributes, partition = (sources / name for name in ("list_attr_celeba.csv", "list_eval_partition.csv"))
+    assert read_partition(partition) == read_partition(official / LISTS[1])
+    for found, expected in zip(
+        read_attributes(attributes), read_attributes(official / LISTS[0]), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("end", "mark"), [("\n", "\ufeff"), ("\r\n", "\ufeff"), (" \t\r\n", ""), ("\r", "")])
+def test_official_lists_may_come_from_windows(official: Path, sources: Path, end: str, mark: str) -> None:
+    for name in LISTS:
+        text = (sources / name).read_text()
+        (sources / name).write_bytes((mark + text.replace("\n", end).replace(" -1", "\t-1")).encode())
+    assert read_partition(sources / LISTS[1]) == read_partition(official / LISTS[1])
+    for found, expected in zip(*(read_attributes(f / LISTS[0]) for f in (sources, official)), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_it_is_what_a_list_holds_that_says_what_it_is(official: Path, sources: Path) -> None:
+    """Tables called .txt, and official lists called .csv."""
+    for name in LISTS:
+        written_as(sources / name, ",", True, "\n", "")
+        (sources / name).with_suffix(".csv").rename(sources / name)
+        shutil.copy(official / name, (sources / name).with_suffix(".csv"))
+    for ending in (".txt", ".csv"):
+        paths = [(sources / name).with_suffix(ending) for name in LISTS]
+        assert read_partition(paths[1]) == read_partition(official / LISTS[1])
+        np.testing.assert_array_equal(read_attributes(paths[0])[2], read_attributes(official / LISTS[0])[2])
+
+
+def test_names_in_capitals_mean_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "list_eval_partition.txt"
+    path.write_text("000001.JPG 0\n000002.jpeg 1\n")
+    assert read_partition(path) == {"000001.jpg": 0, "000002.jpg": 1}
+    path.write_text("000001.JPG 0\n000001.jpg 1\n")
+    with pytest.raises(MmjsdError, match=r"line 2 repeats 000001\.jpg"):
+        read_partition(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list_attr_celeba.csv", "000001.jpg," + ",".join(["1"] * 40) + "\n"),
+        ("list_attr_celeba.txt", "1\n000001.jpg " + " ".join(["1"] * 40) + "\n"),
+    ],
+)
+def test_attributes_without_their_names_are_refused(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(
+        MmjsdError, match=r"line [12] is of an image, where the names of the 40 attributes belong"
+    ):
+        read_attributes(tmp_path / name)
+
+
+@pytest.mark.parametrize("line", [".1.jpg,0", "1.jpg", "image_id,partition,more", "image_id,0", ","])
+def test_a_damaged_first_line_is_no_header(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "list_eval_partition.csv"
+    path.write_text(f"{line}\n1.jpg,0\n")
+    if line == ",":
+        assert read_partition(path) == {"1.jpg": 0}
+        return
+    with pytest.raises(MmjsdError, match="line 1 "):
+        read_partition(path)
+
+
+def test_a_list_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", denied)
+    with pytest.raises(
+        MmjsdError, match=r"x\.txt: cannot be read \(Permission denied\); check its permissions"
+    ):
+        read_partition("x.txt")
+
+
 def test_lists_that_cannot_be_read(tmp_path: Path) -> None:
     for name, read in zip(LISTS, (read_attributes, read_partition), strict=True):
         with pytest.raises(MmjsdError, match="no such file"):
             read(tmp_path / name)
         (tmp_path / name).write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(MmjsdError, match="it is no text"):
+        with pytest.raises(MmjsdError, match="it is no UTF-8 text"):
             read(tmp_path / name)
 
 
@@ -342,7 +443,27 @@ def test_unreadable_images_can_be_skipped(
 def test_skipping_may_not_empty_a_split(sources: Path) -> None:
     for number in range(13, 17):
         (sources / "img_align_celeba" / f"{number:06d}.jpg").unlink()
-    assert "has no image of the split val" in refused(sources, skip_unreadable=True)
+    message = refused(sources, skip_unreadable=True)
+    assert message.startswith(
+        f"{sources}/img_align_celeba: has none of the 4 images of the split val (000013.jpg is missing); "
+    )
+
+
+def test_only_the_first_images_extracted_is_told_of_the_images(sources: Path) -> None:
+    """The lists are sound."""
+    for number in range(6, 22):
+        (sources / "img_align_celeba" / f"{number:06d}.jpg").unlink()
+    message = refused(sources, skip_unreadable=True)
+    assert "has none of the 4 images of the split val (000013.jpg is missing)" in message
+    assert "see that all images were extracted" in message
+    assert "list_eval_partition" not in message
+
+
+def test_a_split_whose_images_are_all_damaged_is_told(sources: Path) -> None:
+    for number in range(13, 17):
+        (sources / "img_align_celeba" / f"{number:06d}.jpg").write_bytes(b"")
+    message = refused(sources, skip_unreadable=True)
+    assert "none of the 4 images of the split val (000013.jpg is no intact JPEG file)" in message
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -416,17 +537,114 @@ def test_entries_that_lead_elsewhere_are_ignored(sources: Path, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sources", "store"]
 
 
-def test_an_image_only_at_such_a_name_is_missing(sources: Path) -> None:
+def test_images_only_at_such_names_are_none(sources: Path) -> None:
     assert refused(pack(sources, "../").parent).startswith(
-        f"{sources}/img_align_celeba.zip: has no 000001.jpg and 20 others, listed in "
+        f"{sources}/img_align_celeba.zip: has no images img_align_celeba/000001.jpg ... (it has ../0"
     )
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_names_may_not_repeat(sources: Path) -> None:
     path = pack(sources)
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("000001.jpg", b"")
+        archive.writestr("img_align_celeba/000001.jpg", b"")
     assert refused(sources).startswith(f"{path}: has 000001.jpg twice; ")
+
+
+def packed_as(sources: Path, rename: Callable[[str], str], *more: str) -> Path:
+    """The images of a folder in a zip file in its place, under other names, with more files."""
+    path = sources / "img_align_celeba.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for image in sorted((sources / "img_align_celeba").iterdir()):
+            archive.writestr(rename(image.name), image.read_bytes())
+        for name in more:
+            archive.writestr(name, b"foreign")
+    shutil.rmtree(sources / "img_align_celeba")
+    return path
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: name,
+        lambda name: f"./{name}",
+        lambda name: f"./img_align_celeba/./{name}",
+        lambda name: f"img_align_celeba\\{name}",
+        lambda name: f"celeba\\Img\\img_align_celeba\\{name}",
+        lambda name: f"img_align_celeba/img_align_celeba/{name}",
+        lambda name: f"CelebA/Img/{name}",
+        lambda name: f"my faces/{name.replace('.jpg', '.JPG')}",
+        lambda name: f"IMG_ALIGN_CELEBA/{name.replace('.jpg', '.JPEG')}",
+    ],
+    ids=lambda rename: rename("1.jpg"),
+)
+def test_zip_files_of_all_tools_give_the_same_data(
+    official: Path, sources: Path, tmp_path: Path, rename: Callable[[str], str]
+) -> None:
+    packed_as(
+        *(sources, rename),
+        *("__MACOSX/img_align_celeba/._000001.jpg", "__MACOSX/000001.jpg", ".DS_Store", "._000001.jpg"),
+        *("img_align_celeba/.DS_Store", "img_align_celeba/Thumbs.db", "readme.txt", "C:\\x\\000001.jpg"),
+    )
+    same_arrays(built(tmp_path / "a.h5", official), built(tmp_path / "b.h5", sources))
+
+
+def test_other_folders_of_a_zip_file_are_ignored_or_refused(sources: Path, tmp_path: Path) -> None:
+    images = shutil.copytree(sources / "img_align_celeba", tmp_path / "images")
+    packed_as(sources, lambda name: f"img_align_celeba/{name}", "img_celeba/000001.jpg", "000001.jpg")
+    built(tmp_path / "x.h5", sources)
+    shutil.copytree(images, sources / "img_align_celeba")
+    path = packed_as(sources, lambda name: f"a/{name}", "b/c/000001.jpg")
+    assert refused(sources).startswith(f"{path}: has images in several folders (a, b/c); leave those of ")
+
+
+def test_a_zip_file_of_something_else_is_told(sources: Path) -> None:
+    path = packed_as(sources, lambda name: f"{name}.txt")
+    assert refused(sources).startswith(
+        f"{path}: has no images img_align_celeba/000001.jpg ... (it has 000001.jpg.txt, "
+    )
+
+
+def test_a_zip_file_that_may_not_be_read_is_told(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(sources)
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(zipfile, "ZipFile", denied)
+    assert refused(sources) == f"{path}: cannot be read (Permission denied); check its permissions"
+
+
+# --- folders ---
+
+
+def test_endings_and_foreign_files_do_not_matter(official: Path, sources: Path, tmp_path: Path) -> None:
+    images = sources / "img_align_celeba"
+    for number, ending in enumerate(("JPG", "jpeg", "Jpeg"), 1):
+        (images / f"{number:06d}.jpg").rename(images / f"{number:06d}.{ending}")
+    for name in (
+        ".DS_Store",
+        "._000001.jpg",
+        "Thumbs.db",
+        "desktop.ini",
+        "000001 (1).jpg",
+        "000001.jpg.part",
+    ):
+        (images / name).write_bytes(b"foreign")
+    assert digest_images(images) == digest_images(official / "img_align_celeba")
+    built(tmp_path / "a.h5", official)
+    built(tmp_path / "b.h5", sources)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    (images / "000002.jpeg").write_bytes(b"")
+    assert refused(sources).startswith(f"{images}/000002.jpeg: is no intact JPEG file; ")
+
+
+def test_an_image_with_two_endings_is_refused(sources: Path) -> None:
+    images = sources / "img_align_celeba"
+    shutil.copy(images / "000004.jpg", images / "000004.JPG")
+    message = refused(sources)
+    assert message.startswith(f"{images}: has 000004.jpg twice, as 000004.")
+    assert message.endswith("; remove one")
 
 
 # --- sources ---
@@ -456,6 +674,26 @@ def test_images_may_lie_in_a_folder_within_their_folder(sources: Path) -> None:
     assert find_sources(sources)["img_align_celeba/"] == sources / "img_align_celeba" / "img_align_celeba"
 
 
+def test_sources_are_found_whatever_the_case_of_their_names(sources: Path) -> None:
+    (sources / "img_align_celeba").rename(sources / "IMG_ALIGN_CELEBA")
+    (sources / LISTS[0]).rename(sources / "List_Attr_CelebA.TXT")
+    assert list(find_sources(sources).items()) == [
+        ("img_align_celeba/", sources / "IMG_ALIGN_CELEBA"),
+        (LISTS[0], sources / "List_Attr_CelebA.TXT"),
+        (LISTS[1], sources / LISTS[1]),
+    ]
+
+
+def test_what_is_there_instead_is_told(sources: Path) -> None:
+    pack(sources).rename(sources / "archive.zip")
+    (sources / "Img").mkdir()
+    (sources / "Img/img_align_celeba_png.7z.001").touch()
+    (sources / ".DS_Store").touch()
+    with pytest.raises(MmjsdError) as caught:
+        find_sources(sources)
+    assert str(caught.value).endswith("; there is archive.zip, Img/img_align_celeba_png.7z.001)")
+
+
 def test_all_missing_sources_are_named(sources: Path) -> None:
     (sources / LISTS[1]).unlink()
     shutil.rmtree(sources / "img_align_celeba")
@@ -465,34 +703,6 @@ def test_all_missing_sources_are_named(sources: Path) -> None:
         f"{sources}: no img_align_celeba.zip or img_align_celeba/, "
         "no list_eval_partition.txt or list_eval_partition.csv; put the official files there"
     )
-
-
-def test_failed_download_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("quota\nexceeded")
-
-    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", SimpleNamespace(CelebA=fail))
-    with pytest.raises(MmjsdError) as caught:
-        fetch_sources("download", tmp_path, seed=0, **STANDIN)
-    assert str(caught.value) == (
-        f"{tmp_path}: CelebA cannot be downloaded (quota exceeded); put img_align_celeba.zip, "
-        "list_attr_celeba.txt, list_eval_partition.txt into a folder by hand "
-        "and name it as the dataset's `source:`"
-    )
-
-
-def test_download_puts_the_files_where_they_are_found(
-    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def celeba(root: Path, split: str, download: bool) -> None:
-        assert (split, download) == ("all", True)
-        shutil.copytree(official, root / "celeba")
-
-    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "torchvision.datasets", SimpleNamespace(CelebA=celeba))
-    found = fetch_sources("download", tmp_path / "new", seed=0, **STANDIN)
-    assert found["img_align_celeba/"] == tmp_path / "new" / "celeba" / "img_align_celeba"
 
 
 # --- the store ---
@@ -599,6 +809,74 @@ def test_the_digest_of_a_folder_is_that_of_sha256sum(official: Path, tmp_path: P
     if shutil.which("sha256sum"):
         printed = subprocess.run("sha256sum *.jpg | sha256sum", shell=True, cwd=images, capture_output=True)
         assert printed.stdout.decode().startswith(digest)
+
+
+def test_what_cannot_be_read_is_not_said_to_be_unwritable(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pack(sources)
+
+    def failing(name: Path) -> str:
+        if name == path:
+            raise OSError(5, "Input/output error")
+        return sha256_file(name)
+
+    monkeypatch.setattr(face_images, "sha256_file", failing)
+    assert refused(sources) == f"{path}: cannot be read (Input/output error); check the disk"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(13, "Permission denied"),
+        OSError(38, "Function not implemented"),
+        ImportError("This platform lacks a functioning sem_open implementation"),
+        NotImplementedError("system provides too few semaphores"),
+        RuntimeError("can't start new thread"),
+    ],
+    ids=repr,
+)
+def test_without_shared_memory_one_process_decodes(
+    sources: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    """As in containers whose /dev/shm cannot be used."""
+    built(tmp_path / "a.h5", sources)
+    capsys.readouterr()
+    monkeypatch.setattr(face_images, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(face_images, "_cores", lambda: 2)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Lock", fail)
+    built(tmp_path / "b.h5", sources)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    said = error.strerror if isinstance(error, OSError) else error
+    assert f"decoded by one process alone, for more cannot be started ({said})" in capsys.readouterr().out
+
+
+def test_too_little_memory_is_no_damaged_image(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would be skipped."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    for name in ("_read_entry", "_read_file", "prepare_image"):
+        with monkeypatch.context() as patch:
+            patch.setattr(face_images, name, fail)
+            if name == "_read_entry":
+                continue
+            with pytest.raises(MemoryError):
+                built(sources / "x.h5", sources, skip_unreadable=True)
+    pack(sources)
+    monkeypatch.setattr(face_images, "_read_entry", fail)
+    with pytest.raises(MemoryError):
+        built(sources / "x.h5", sources, skip_unreadable=True)
+    assert not (sources / "x.h5").exists()
 
 
 def test_a_full_disk_is_reported(sources: Path) -> None:

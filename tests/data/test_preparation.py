@@ -366,7 +366,10 @@ def test_files_that_are_no_images(tmp_path: Path, content: bytes | None, message
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.png"
     Image.fromarray(COLOUR).save(path)
-    path.write_bytes(path.read_bytes()[:-2000])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2000])
+    assert "is cut short, damaged or far too large" in refused("svhn", path)
+    path.write_bytes(whole[:100] + bytes(500) + whole[600:])
     assert "is cut short, damaged or far too large" in refused("svhn", path)
     assert f"svhn: {tmp_path}: cannot be read (Is a directory)" in refused("svhn", tmp_path)
 

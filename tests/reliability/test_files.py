@@ -602,12 +602,11 @@ def test_an_entry_of_a_zip_file_cannot_inflate_without_end(tmp_path: Path, decla
     "content",
     [
         "9" * 5000 + "\n",
-        "\ufeff1\n",
         "1\0\n",
         "٣\n",
         "1\n" + "\0".join(["a"] * 40) + "\n",
     ],
-    ids=["count of 5000 digits", "byte order mark", "null", "other digits", "nulls for blanks"],
+    ids=["count of 5000 digits", "null", "other digits", "nulls for blanks"],
 )
 def test_a_list_of_attributes_of_other_characters_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "list_attr_celeba.txt"

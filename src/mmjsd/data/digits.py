@@ -11,12 +11,13 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from mmjsd.data.download import download
+from mmjsd.data.download import Official, download, from_urls, is_intact
+from mmjsd.data.official import find
 from mmjsd.data.standin import write_mnist, write_svhn
 from mmjsd.data.store import Split, Table, write_store
 from mmjsd.data.text import ALPHABET, word_table
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file
+from mmjsd.records import atomic_write, sha256_file
 
 __all__ = ["build", "fetch_sources", "find_sources", "read_idx", "read_mnist", "read_svhn"]
 
@@ -28,22 +29,35 @@ _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "train_32x32.mat"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "test_32x32.mat"),
 }
-_FOLDERS = ("", "mnist", "MNIST/raw", "svhn", "SVHN")
+_FOLDERS = ("mnist", "MNIST/raw", "svhn", "SVHN")
+#: md5 of the idx files as they are once unpacked.
+_UNPACKED = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
 _REPLACE = "replace it with the official file"
 _CHUNK = 1 << 20
 _MOST = 1 << 20  # rows of a file; official ones have 60 000 at most
 
 
 def read_idx(path: str | Path) -> Bytes:
-    """An idx file of MNIST, plain or gzipped: images (N, 28, 28) or labels (N,) in 0..9.
+    """An idx file of MNIST: images (N, 28, 28) or labels (N,) in 0..9.
+
+    Plain or gzipped, whatever its name says: browsers unpack files and leave them their names.
 
     Raises:
         MmjsdError: the file is missing, damaged, not such a file, or has labels that are no digits.
     """
     path = Path(path)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            values = _idx_values(path, file)
+        with open(path, "rb") as plain:
+            start = plain.read(4)
+            plain.seek(0)
+            packed = start[:2] == b"\x1f\x8b" or (path.suffix == ".gz" and start[:3] != b"\0\0\x08")
+            with gzip.open(plain) if packed else plain as file:
+                values = _idx_values(path, file)
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; check the path") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
@@ -114,8 +128,18 @@ def read_svhn(path: str | Path) -> tuple[Bytes, Ints]:
         raise MmjsdError(f"{path}: no such file; check the path")
     try:
         content: dict[str, Any] = scipy.io.loadmat(str(path), appendmat=False, variable_names=["X", "y"])
-    except PermissionError:
-        raise MmjsdError(f"{path}: cannot be read; check its permissions") from None
+    except OSError as error:
+        if error.errno:  # without, the bytes are at fault
+            raise MmjsdError(
+                f"{path}: cannot be read ({error.strerror}); check disk and permissions"
+            ) from None
+        raise MmjsdError(f"{path}: is no intact MATLAB 5 file; {_REPLACE}") from None
+    except MemoryError:
+        raise
+    except NotImplementedError:
+        raise MmjsdError(
+            f"{path}: is a MATLAB 7.3 file, not one of MATLAB 5 like the official; {_REPLACE}"
+        ) from None
     except Exception:  # scipy raises whatever the damaged bytes lead it to
         raise MmjsdError(f"{path}: is no intact MATLAB 5 file; {_REPLACE}") from None
     for name in ("X", "y"):
@@ -137,27 +161,15 @@ def find_sources(folder: str | Path) -> dict[str, Path]:
     """The official files in ``folder`` or its usual subfolders (mnist, MNIST/raw, svhn, SVHN).
 
     Returns:
-        Official name of each file, without ``.gz`` -> its path; a plain file is preferred to a gzipped one.
+        Official name of each file -> its path; a plain idx file is preferred to a gzipped one.
 
     Raises:
         MmjsdError: files are missing; names all of them.
     """
-    folder = Path(folder)
-    found, missing = {}, []
-    for name in (name for names in _FILES.values() for name in names):
-        spellings = (name,) if name.endswith(".mat") else (name, f"{name}.gz")
-        places = [folder / sub / spelling for spelling in spellings for sub in _FOLDERS]
-        path = next((place for place in places if place.is_file()), None)
-        if path is None:
-            missing.append(" or ".join(spellings))
-        else:
-            found[name] = path
-    if missing:
-        raise MmjsdError(
-            f"{folder}: no {', no '.join(missing)}; put the official files there "
-            f"(looked in it and in its folders {', '.join(_FOLDERS[1:])})"
-        )
-    return found
+    names = [name for names in _FILES.values() for name in names]
+    return find(
+        folder, [(name,) if name.endswith(".mat") else (name, f"{name}.gz") for name in names], _FOLDERS
+    )
 
 
 def fetch_sources(
@@ -169,7 +181,7 @@ def fetch_sources(
         source: ``standin``, ``download``, or a folder with the official files.
 
     Returns:
-        Official name of each file, without ``.gz`` -> its path.
+        Official name of each file -> its path.
 
     Raises:
         MmjsdError: the files cannot be written, had or found.
@@ -179,21 +191,30 @@ def fetch_sources(
             counts = {"train": standin_train, "test": standin_test, "seed": seed}
             return write_mnist(folder, **counts) | write_svhn(folder, **counts)
         case "download":
-            _download(Path(folder))
-            return find_sources(folder)
+            return _download(Path(folder))
         case _:
             return find_sources(source)
 
 
-def _download(folder: Path) -> None:
-    # slow to import, and needed only here
-    from torchvision.datasets import MNIST, SVHN
+def _download(folder: Path) -> dict[str, Path]:
+    from torchvision.datasets import MNIST, SVHN  # slow to import, and needed only here
 
-    idx = [f"{name}.gz" for split in _FILES.values() for name in split[:2]]
-    mat = [split[2] for split in _FILES.values()]
-    download(folder, "MNIST", idx, lambda: MNIST(folder, download=True))
-    svhn = folder / "svhn"
-    download(folder, "SVHN", mat, lambda: [SVHN(svhn, split=split, download=True) for split in _FILES])
+    raw, files = folder / "MNIST" / "raw", {}
+    for packed, md5 in MNIST.resources:
+        name = packed.removesuffix(".gz")
+        files[name] = raw / name
+        if not is_intact(raw / name, _UNPACKED[name]):
+            official = Official(
+                raw / packed, md5, from_urls(*(f"{mirror}{packed}" for mirror in MNIST.mirrors))
+            )
+            download("MNIST", [official], [packed for packed, _ in MNIST.resources])
+            atomic_write(raw / name, gzip.decompress((raw / packed).read_bytes()))
+    parts = [SVHN.split_list[split] for split in _FILES]
+    files |= {name: folder / "svhn" / name for _, name, _ in parts}
+    download(
+        "SVHN", [Official(files[name], md5, from_urls(url)) for url, name, md5 in parts], list(files)[4:]
+    )
+    return files
 
 
 def build(
@@ -227,9 +248,10 @@ def build(
     files = fetch_sources(
         source, source_folder, seed=seed, standin_train=standin_train, standin_test=standin_test
     )
+    of_name = {name.removesuffix(".gz"): path for name, path in files.items()}
     rng = np.random.default_rng(seed)
     splits = {
-        split: _pair([files[name] for name in names], split, rng, max_per_class, pairs_per_sample)
+        split: _pair([of_name[name] for name in names], split, rng, max_per_class, pairs_per_sample)
         for split, names in _FILES.items()
     }
     # where the files lie is not part of the data: the same files give the same bytes from any folder
@@ -248,7 +270,7 @@ def build(
         classes=[str(digit) for digit in range(10)],
         seed=seed,
         params=params,
-        sources={file.name: sha256_file(file) for file in files.values()},
+        sources={name: sha256_file(file) for name, file in files.items()},
         splits=splits,
     )
 

@@ -3,7 +3,6 @@
 import hashlib
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
@@ -22,15 +21,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from mmjsd.data.face_lists import IMAGE_NAME, REPLACE
+from mmjsd.data.face_lists import REPLACE, image_name
+from mmjsd.data.official import is_foreign
 from mmjsd.data.preparation import FACE, Unfit, prepare_image, upright_size
 from mmjsd.errors import MmjsdError
 from mmjsd.records import sha256_file
 
-__all__ = ["SIZE", "SKIP", "Images", "Unreadable", "decode", "digest_images", "opened"]
+__all__ = ["FOLDER", "SIZE", "SKIP", "Images", "Unreadable", "decode", "digest_images", "extent", "opened"]
 
 Bytes = NDArray[np.uint8]
 
+#: Of the official images.
+FOLDER = "img_align_celeba"
 #: Side of the decoded images, in pixels.
 SIZE = 64
 #: The remedy for images that are missing or damaged.
@@ -41,9 +43,13 @@ _WORTH_A_WORKER = 2000  # images; fewer are decoded in the time a process takes 
 
 
 class Images(NamedTuple):
-    """The images in an opened folder or zip file."""
+    """The images in an opened folder or zip file, by the names that the lists have of them."""
 
+    path: Path
+    """Of the folder or zip file."""
     names: Set[str]
+    place: Callable[[str], str]
+    """Where an image is, for people."""
     read: Callable[[str], bytes]
     digest: Callable[[], str]
     """The sha256 of the zip file, or one over all files of the folder that have been read."""
@@ -61,13 +67,14 @@ def opened(path: Path) -> Iterator[Images]:
     """Open a folder or zip file of images.
 
     Raises:
-        MmjsdError: no folder and no intact zip file, or the zip file has a name twice.
+        MmjsdError: no folder and no intact zip file, one without images, or a name twice.
     """
     if path.is_dir():
+        files = {name: entry.name for name, entry in _files(path)}
         digests: dict[str, str] = {}
 
         def read(name: str) -> bytes:
-            content = _read_file(f"{path}/{name}")
+            content = _read_file(f"{path}/{files[name]}")
             digests[name] = hashlib.sha256(content).hexdigest()
             return content
 
@@ -75,24 +82,78 @@ def opened(path: Path) -> Iterator[Images]:
             lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
             return hashlib.sha256(lines.encode()).hexdigest()
 
-        yield Images({file.name for file in path.glob("[!.]*.jpg")}, read, digest)
+        yield Images(path, files.keys(), lambda name: f"{path / files[name]}:", read, digest)
         return
     try:
         archive = zipfile.ZipFile(path)
+    except PermissionError as error:
+        raise MmjsdError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     except Exception as error:  # zipfile raises whatever the damaged bytes lead it to
         reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
         raise MmjsdError(f"{path}: is no intact zip file{reason}; {REPLACE}") from None
     with archive, ThreadPoolExecutor(1) as beside:
         sha256 = beside.submit(sha256_file, path)  # GBs, which are hashed while others decode
-        entries: dict[str, zipfile.ZipInfo] = {}
-        ours = re.compile(rf"(?:img_align_celeba/)*({IMAGE_NAME})")
-        for entry in archive.infolist():
-            # whatever else is in there, hidden files or names that lead elsewhere, is none of ours
-            if found := ours.fullmatch(entry.filename):
-                if found[1] in entries:
-                    raise MmjsdError(f"{path}: has {found[1]} twice; {REPLACE}")
-                entries[sys.intern(found[1])] = entry
-        yield Images(entries.keys(), lambda name: _read_entry(archive, entries[name]), sha256.result)
+        entries = _entries(path, archive)
+
+        def read_entry(name: str) -> bytes:
+            return _read_entry(archive, entries[name])
+
+        def digest_file() -> str:
+            try:
+                return sha256.result()
+            except OSError as error:
+                raise MmjsdError(f"{path}: cannot be read ({error.strerror}); check the disk") from None
+
+        yield Images(path, entries.keys(), lambda name: f"{path}: {name}", read_entry, digest_file)
+
+
+def extent(folder: Path) -> list[int]:
+    """Number of the images in a folder, and their bytes together; what else is in there is not looked at.
+
+    Raises:
+        MmjsdError: a name twice.
+    """
+    sizes = [entry.stat().st_size for _, entry in _files(folder)]
+    return [len(sizes), sum(sizes)]
+
+
+def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The images in a folder by the names that the lists have of them."""
+    found: dict[str, str] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if name := image_name(entry.name):
+                if name in found:
+                    raise MmjsdError(
+                        f"{folder}: has {name} twice, as {found[name]} and {entry.name}; remove one"
+                    )
+                name = sys.intern(name)  # one copy of each, however often it is listed
+                found[name] = entry.name
+                yield name, entry
+
+
+def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The images of the one folder in a zip file that has them, whatever it is called and lies in."""
+    folders: dict[tuple[str, ...], dict[str, zipfile.ZipInfo]] = {}
+    for entry in archive.infolist():
+        # Windows writes backslashes, some tools a leading "./"
+        *folder, file = (part for part in entry.filename.replace("\\", "/").split("/") if part != ".")
+        name = image_name(file)
+        # whatever else is in there, hidden files or names that lead elsewhere, is none of ours
+        if name and not any(not part or ":" in part or is_foreign(part) for part in folder):
+            images = folders.setdefault(tuple(folder), {})
+            if name in images:
+                raise MmjsdError(f"{path}: has {name} twice; {REPLACE}")
+            images[sys.intern(name)] = entry
+    named = {folder: images for folder, images in folders.items() if (folder or ("",))[-1].lower() == FOLDER}
+    found = list((named or folders).items())
+    if len(found) > 1:
+        several = ", ".join("/".join(folder) or "." for folder, _ in found[:3])
+        raise MmjsdError(f"{path}: has images in several folders ({several}); leave those of {FOLDER} alone")
+    if not found:
+        several = ", ".join(archive.namelist()[:3]) or "nothing"
+        raise MmjsdError(f"{path}: has no images {FOLDER}/000001.jpg ... (it has {several}); {REPLACE}")
+    return found[0][1]
 
 
 def _read_file(path: str) -> bytes:
@@ -134,9 +195,7 @@ class _Fault(NamedTuple):
 Faults = dict[int, _Fault]
 
 
-def decode(
-    images: Path, blocks: Sequence[list[str]], read: Callable[[str], bytes], skip: bool
-) -> Generator[Bytes]:
+def decode(images: Images, blocks: Sequence[list[str]], skip: bool) -> Generator[Bytes]:
     """The faces (N, 3, 64, 64) of the images named in each block.
 
     Raises:
@@ -147,14 +206,14 @@ def decode(
     workers = min(_cores(), count // _WORTH_A_WORKER)
     unreadable: dict[str, str] = {}
     with (
-        tqdm(total=count, desc=images.name, unit="image", disable=not sys.stderr.isatty()) as bar,
-        closing(_decoded(_read_blocks(blocks, read), workers)) as decoded,
+        tqdm(total=count, desc=images.path.name, unit="image", disable=not sys.stderr.isatty()) as bar,
+        closing(_decoded(_read_blocks(blocks, images.read), workers)) as decoded,
     ):
         for names, (faces, faults) in zip(blocks, decoded, strict=True):
             for index, (reason, skippable) in sorted(faults.items()):
                 if not (skip and skippable):
-                    where = f"{images / names[index]}:" if images.is_dir() else f"{images}: {names[index]}"
-                    raise MmjsdError(f"{where} {reason}; {SKIP if skippable else REPLACE}")
+                    remedy = SKIP if skippable else REPLACE
+                    raise MmjsdError(f"{images.place(names[index])} {reason}; {remedy}")
                 unreadable[names[index]] = reason
             bar.update(len(names))
             if not unreadable:
@@ -173,6 +232,8 @@ def _read_blocks(
             content = b""
             try:
                 content = read(name)
+            except MemoryError:
+                raise
             except Exception as error:  # zipfile raises whatever the damaged bytes lead it to
                 reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
                 faults[index] = _Fault(f"cannot be read ({reason})")
@@ -186,12 +247,12 @@ def _decoded(blocks: Iterable[tuple[list[bytes], Faults]], workers: int) -> Gene
     Processes, for threads are a fifth slower on two cores: Pillow holds the interpreter's lock for too much
     of the time. Only some blocks are under way at any time, however many there are.
     """
-    if workers < 2:
+    pool = _pool(workers) if workers > 1 else None
+    if pool is None:
         for contents, unread in blocks:
             faces, faults = _read_faces(contents)
             yield faces, faults | unread
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker)
     under_way: deque[tuple[Future[tuple[Bytes, Faults]], Faults]] = deque()
     try:
         for contents, unread in blocks:
@@ -207,6 +268,18 @@ def _decoded(blocks: Iterable[tuple[list[bytes], Faults]], workers: int) -> Gene
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor | None:
+    """Processes that wait for work, or None where there can be none: they talk through /dev/shm."""
+    try:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker)
+        pool.submit(int)  # starts them
+    except (OSError, ImportError, NotImplementedError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
+        print(f"images: decoded by one process alone, for more cannot be started ({reason})", flush=True)
+        return None
+    return pool
 
 
 def _next_result(under_way: deque[tuple[Future[tuple[Bytes, Faults]], Faults]]) -> tuple[Bytes, Faults]:

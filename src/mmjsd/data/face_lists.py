@@ -1,10 +1,17 @@
-"""The lists of CelebA: attributes of each image, and the split it belongs to."""
+"""The lists of CelebA: attributes of each image, and the split it belongs to.
 
+As the official files have them (``.txt``, blanks between the fields), or with commas, semicolons or tabs
+(``.csv``, of Kaggle or a spreadsheet); it is what is in them that says of which kind they are.
+"""
+
+import csv
 import re
 import sys
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +20,18 @@ from mmjsd.data.text import ALPHABET, spelled
 from mmjsd.errors import MmjsdError
 
 __all__ = [
-    "IMAGE_NAME",
     "REPLACE",
     "SPLITS",
     "Lists",
-    "check_parts",
+    "image_name",
     "read_attributes",
     "read_lists",
     "read_partition",
     "some_of",
 ]
 
-#: No separators and no leading dot: it never leads out of the folder of the images.
-IMAGE_NAME = r"\w[\w.-]*\.jpg"
+# no separators and no leading dot: it never leads out of the folder of the images
+_IMAGE = re.compile(r"(\w[\w.-]*)\.jpe?g", re.IGNORECASE)
 #: The remedy for most faults.
 REPLACE = "replace it with the official file"
 
@@ -33,6 +39,14 @@ REPLACE = "replace it with the official file"
 SPLITS = ("train", "val", "test")
 
 _ATTRIBUTES = 40
+
+
+def image_name(name: str) -> str | None:
+    """The name of an image as the official lists have it, in .jpg, which JPG and jpeg mean too; or None."""
+    found = _IMAGE.fullmatch(name)
+    if not found:
+        return None
+    return name if name.endswith(".jpg") else f"{found[1]}.jpg"
 
 
 class Lists(NamedTuple):
@@ -64,15 +78,10 @@ def read_lists(attributes: str | Path, partition: str | Path) -> Lists:
     order = np.argsort(names)
     names = [names[row] for row in order]
     parts = np.array([part_of[name] for name in names])
-    check_parts(parts, partition)
-    return Lists(names, known, present[order], parts)
-
-
-def check_parts(parts: NDArray[np.int64], partition: str | Path) -> None:
-    """Raise MmjsdError if a split has none of the images whose ``parts`` (N,) these are."""
     for part, split in enumerate(SPLITS):
         if part not in parts:
             raise MmjsdError(f"{partition}: has no image of the split {split} ({part}); {REPLACE}")
+    return Lists(names, known, present[order], parts)
 
 
 def some_of(names: Collection[str]) -> str:
@@ -90,15 +99,18 @@ def read_attributes(path: str | Path) -> tuple[list[str], list[str], NDArray[np.
         MmjsdError: the list is missing, damaged or contradicts itself; names the line.
     """
     path = Path(path)
-    lines = _fields(path)
+    separator = _separator(path)
+    lines = _fields(path, separator)
     declared = None
-    if path.suffix != ".csv":
+    if separator is None:
         number, count = next(lines, (1, []))
         if len(count) != 1 or not re.fullmatch("[0-9]{1,9}", count[0]):
             raise _faulty(path, number, "does not start with the count of its rows")
         declared = int(count[0])
     number, header = next(lines, (1, []))
-    names = header[1:] if path.suffix == ".csv" else header
+    if header and image_name(header[0]):
+        raise _faulty(path, number, f"is of an image, where the names of the {_ATTRIBUTES} attributes belong")
+    names = header if separator is None else header[1:]
     if len(names) != _ATTRIBUTES:
         raise _faulty(path, number, f"has {len(names)} names of attributes, not {_ATTRIBUTES}")
     for name in names:
@@ -131,11 +143,12 @@ def read_partition(path: str | Path) -> dict[str, int]:
         MmjsdError: the list is missing, damaged or contradicts itself; names the line.
     """
     path = Path(path)
-    lines = _fields(path)
-    if path.suffix == ".csv":
-        next(lines, None)
+    lines = _fields(path, _separator(path))
+    first = next(lines, None)
+    if first and _is_header(first[1]):
+        first = None
     partition: dict[str, int] = {}
-    for number, fields in lines:
+    for number, fields in chain([first] if first else [], lines):
         if len(fields) != 2 or fields[1] not in ("0", "1", "2"):
             raise _faulty(path, number, "is not the name of an image and 0, 1 or 2")
         _add(partition, fields[0], int(fields[1]), path, number)
@@ -144,18 +157,44 @@ def read_partition(path: str | Path) -> dict[str, int]:
     return partition
 
 
-def _fields(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _is_header(fields: list[str]) -> bool:
+    """Whether the first line of a partition names its columns and is not a row like the others."""
+    return len(fields) == 2 and not image_name(fields[0]) and not re.search("[0-9]", fields[1])
+
+
+def _separator(path: Path) -> str | None:
+    """What is between the fields of a list; None of blanks."""
+    with _reading(path) as file:
+        first = next((line for line in file if line.strip()), "")
+    signs = ",;\t" if path.suffix.lower() == ".csv" else ",;"  # elsewhere a tab is as good as a blank
+    return next((sign for sign in signs if sign in first), None)
+
+
+def _fields(path: Path, separator: str | None) -> Iterator[tuple[int, list[str]]]:
     """Number and fields of each line that is not blank."""
-    separator = "," if path.suffix == ".csv" else None
+    with _reading(path) as file:
+        if separator is None:
+            split = ((number, line.split()) for number, line in enumerate(file, start=1))
+        else:
+            rows = csv.reader(map(str.strip, file), delimiter=separator, skipinitialspace=True)
+            split = ((rows.line_num, [field.strip() for field in row]) for row in rows)
+        for number, fields in split:
+            if any(fields):
+                yield number, fields
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[TextIO]:
+    """A list, opened as text; with or without the mark that Windows starts a text with."""
     try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line := line.strip():
-                    yield number, line.split(separator)
+        with open(path, encoding="utf-8-sig") as file:
+            yield file
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+    except OSError as error:
+        raise MmjsdError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        reason = "it is no UTF-8 text" if isinstance(error, ValueError) else error
         raise MmjsdError(f"{path}: cannot be read ({reason}); {REPLACE}") from None
 
 
@@ -164,8 +203,9 @@ def _faulty(path: Path, number: int, fault: str) -> MmjsdError:
 
 
 def _add(rows: dict[str, Any], image: str, value: Any, path: Path, number: int) -> None:
-    if not re.fullmatch(IMAGE_NAME, image):
+    name = image_name(image)
+    if name is None:
         raise _faulty(path, number, f"has {image[:40]!r} where the name of an image is expected")
-    if image in rows:
-        raise _faulty(path, number, f"repeats {image}")
-    rows[sys.intern(image)] = value  # one copy of each name, whichever list it is read from
+    if name in rows:
+        raise _faulty(path, number, f"repeats {name}")
+    rows[sys.intern(name)] = value  # one copy of each name, whichever list it is read from

@@ -12,21 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmjsd.data.download import download
-from mmjsd.data.face_images import SIZE, SKIP, Unreadable, decode, digest_images, opened
-from mmjsd.data.face_lists import REPLACE, SPLITS, check_parts, read_lists, some_of
+from mmjsd.data.download import Official, download, from_google_drive
+from mmjsd.data.face_images import FOLDER, SIZE, SKIP, Unreadable, decode, digest_images, extent, opened
+from mmjsd.data.face_lists import REPLACE, SPLITS, read_lists, some_of
+from mmjsd.data.official import find
 from mmjsd.data.standin_faces import write_faces
 from mmjsd.data.store import Split, Stream, Table, write_store
 from mmjsd.data.text import ALPHABET, attribute_texts
 from mmjsd.errors import MmjsdError
 from mmjsd.records import sha256_file
 
-__all__ = ["build", "digest_images", "fetch_sources", "find_sources"]
+__all__ = ["build", "digest_images", "extent", "fetch_sources", "find_sources"]
 
-_IMAGES = ("img_align_celeba.zip", "img_align_celeba/")
+_IMAGES = (f"{FOLDER}.zip", f"{FOLDER}/")
 _LISTS = ("list_attr_celeba", "list_eval_partition")
 # as torchvision downloads them, and as the official site has them
-_FOLDERS = ("", "celeba", "CelebA", "Img", "Anno", "Eval")
+_FOLDERS = ("celeba", "CelebA", "Img", "Anno", "Eval")
 
 _BLOCK = 256  # images decoded at a time
 
@@ -41,24 +42,7 @@ def find_sources(folder: str | Path) -> dict[str, Path]:
     Raises:
         MmjsdError: some are missing; names all of them.
     """
-    folder = Path(folder)
-    found, missing = {}, []
-    for spellings in (_IMAGES, *((f"{name}.txt", f"{name}.csv") for name in _LISTS)):
-        places = [(name, folder / sub / name) for name in spellings for sub in _FOLDERS]
-        place = next(((n, p) for n, p in places if (p.is_dir() if n.endswith("/") else p.is_file())), None)
-        if place is None:
-            missing.append(" or ".join(spellings))
-        else:
-            name, path = place
-            # an archive unpacked into a folder of its own name
-            nested = path / path.name
-            found[name] = nested if nested.is_dir() else path
-    if missing:
-        raise MmjsdError(
-            f"{folder}: no {', no '.join(missing)}; put the official files there "
-            f"(looked in it and in its folders {', '.join(_FOLDERS[1:])})"
-        )
-    return found
+    return find(folder, (_IMAGES, *((f"{name}.txt", f"{name}.csv") for name in _LISTS)), _FOLDERS)
 
 
 def fetch_sources(
@@ -79,20 +63,20 @@ def fetch_sources(
         case "standin":
             return write_faces(folder, train=standin_train, val=standin_val, test=standin_test, seed=seed)
         case "download":
-            _download(Path(folder))
-            return find_sources(folder)
+            return _download(Path(folder))
         case _:
             return find_sources(source)
 
 
-def _download(folder: Path) -> None:
-    def fetch() -> None:
-        # slow to import, and needed only here
-        from torchvision.datasets import CelebA
+def _download(folder: Path) -> dict[str, Path]:
+    from torchvision.datasets import CelebA  # slow to import, and needed only here
 
-        CelebA(folder, split="all", download=True)
-
-    download(folder, "CelebA", (_IMAGES[0], *(f"{name}.txt" for name in _LISTS)), fetch)
+    names = [_IMAGES[0], *(f"{name}.txt" for name in _LISTS)]
+    known = {name: (file, md5) for file, md5, name in CelebA.file_list}
+    paths = {name: folder / CelebA.base_folder / name for name in names}
+    files = [Official(paths[name], known[name][1], from_google_drive(known[name][0])) for name in names]
+    download("CelebA", files, names)
+    return paths
 
 
 def build(
@@ -149,14 +133,19 @@ def build(
 
         def write() -> None:
             kept = np.array([name not in skipped for name in names])
-            check_parts(parts[kept], partition)
             rows_of = {split: np.flatnonzero(kept & (parts == part)) for part, split in enumerate(SPLITS)}
+            if empty := next((split for split, rows in rows_of.items() if not len(rows)), None):
+                lost = [name for name, part in zip(names, parts, strict=True) if SPLITS[part] == empty]
+                raise MmjsdError(
+                    f"{images}: has none of the {len(lost)} images of the split {empty} "
+                    f"({lost[0]} {skipped[lost[0]]}); see that all images were extracted, or replace it"
+                )
             blocks = [
                 [names[row] for row in rows[start : start + _BLOCK]]
                 for rows in rows_of.values()
                 for start in range(0, len(rows), _BLOCK)
             ]
-            with closing(decode(images, blocks, found.read, skip_unreadable)) as faces:
+            with closing(decode(found, blocks, skip_unreadable)) as faces:
                 write_store(
                     path,
                     kind="celeba",

@@ -167,6 +167,7 @@ def prepare_image(image: Image.Image, shape: Shape) -> tuple[Bytes, str]:
         Unfit: transparent in parts, several frames, or values that say nothing of how they are seen.
     """
     channels, height, width = shape
+    image.load()  # raises what is wrong with the pixels, before headers are looked at
     turn = _TURNS.get(_orientation(image))
     image = _grey_or_rgb(image)
     image = image if turn is None else image.transpose(turn)

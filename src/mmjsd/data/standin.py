@@ -34,7 +34,7 @@ def write_mnist(folder: str | Path, train: int, test: int, seed: int) -> dict[st
     No handwritten original is used for both splits.
 
     Returns:
-        Official name of each file, without ``.gz`` -> its path.
+        Official name of each file -> its path.
 
     Raises:
         MmjsdError: a file cannot be written.
@@ -57,7 +57,7 @@ def write_mnist(folder: str | Path, train: int, test: int, seed: int) -> dict[st
         ):
             header = np.array([magic, *values.shape], ">i4").tobytes()
             content = gzip.compress(header + values.tobytes(), compresslevel=6, mtime=0)
-            written[name] = _write(Path(folder) / f"{name}.gz", content)
+            written[f"{name}.gz"] = _write(Path(folder) / f"{name}.gz", content)
     return written
 
 
