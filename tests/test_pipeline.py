@@ -86,25 +86,43 @@ def test_a_parameter_concerns_the_products_that_depend_on_it(
     assert different == {name for name in before if name.startswith(concerned)}
 
 
-def test_files_of_a_folder_are_inputs_wherever_they_lie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mmjsd.data import digits
+def of_faces(folder: Path) -> Product:
+    """The store of faces whose official files are in a folder."""
+    (folder / "img_align_celeba").mkdir(parents=True, exist_ok=True)
+    (folder / "img_align_celeba/000001.jpg").write_bytes(b"a face")
+    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
+        (folder / name).touch()
+    text = TEXT.replace("mnist_svhn_text, source: download", f"celeba, source: '{folder}'")
+    return pipeline.dataset(resolved(folder.parent / "params.yaml", text), "others")
 
-    (tmp_path / "files").mkdir()
-    found = {"b": tmp_path / "files/b", "a": tmp_path / "files/a", "images/": tmp_path / "files/images"}
-    for name in "ab":
-        (tmp_path / "files" / name).touch()
-    (tmp_path / "files/images").mkdir()
-    (tmp_path / "files/images/1.jpg").write_bytes(b"a face")
-    monkeypatch.setattr(digits, "find_sources", lambda folder: found)
-    text = TEXT.replace("source: download", f"source: {tmp_path / 'files'}")
-    product = pipeline.dataset(resolved(tmp_path / "params.yaml", text), "others")
-    assert product.inputs == ()
-    assert product.sources == {"a": tmp_path / "files/a", "b": tmp_path / "files/b"}
-    assert product.params["folders"] == [[1, 6]]  # images and bytes: they are not read
+
+def test_files_of_a_folder_are_inputs_wherever_they_lie(tmp_path: Path) -> None:
+    product = of_faces(tmp_path / "files")
+    assert list(product.sources) == ["list_attr_celeba.txt", "list_eval_partition.txt"]
     assert str(tmp_path) not in str(product.params)
+    assert product.params["folders"] == [[1, 6]]  # images and bytes: they are not read
     assert "standin" not in str(product.params)
+
+
+def test_neither_foreign_files_nor_the_name_of_a_folder_are_parameters(tmp_path: Path) -> None:
+    before = of_faces(tmp_path / "files").params
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._000001.jpg", "readme.txt"):
+        (tmp_path / "files/img_align_celeba" / name).write_bytes(b"foreign")
+        (tmp_path / "files" / name).write_bytes(b"foreign")
+    (tmp_path / "files/img_align_celeba/@eaDir").mkdir()
+    assert of_faces(tmp_path / "files").params == before
+    (tmp_path / "files").rename(tmp_path / "other name")
+    assert of_faces(tmp_path / "other name").params == before
+    (tmp_path / "other name/img_align_celeba/000002.JPG").write_bytes(b"another")
+    assert of_faces(tmp_path / "other name").params["folders"] == [[2, 13]]
+
+
+def test_where_data_lie_is_no_parameter_of_the_curves(tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        of_faces(tmp_path / name)
+        found.append(pipeline.curves(params.load(tmp_path / "params.yaml"), "others"))
+    assert found[0].params == found[1].params
 
 
 def test_the_name_of_an_mlflow_run_has_the_seed_if_there_are_several(tmp_path: Path, chosen: Params) -> None:

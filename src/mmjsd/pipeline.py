@@ -7,7 +7,6 @@ made from those.
 
 import difflib
 import importlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,11 +93,12 @@ def dataset(params: Params, key: str) -> Product:
     if chosen.source != "standin":
         settings["options"] = {k: v for k, v in settings["options"].items() if not k.startswith("standin_")}
     if chosen.source not in ("standin", "download"):
-        found = importlib.import_module(BUILDERS[chosen.kind]).find_sources(Path(chosen.source))
+        builder = importlib.import_module(BUILDERS[chosen.kind])
+        found = builder.find_sources(Path(chosen.source))
         sources = {name: path for name, path in sorted(found.items()) if path.is_file()}
         settings["source"] = "folder"  # which files it has counts, not where it lies
         # hundreds of thousands of images are not read to see whether they are the same
-        settings["folders"] = [_extent(path) for path in found.values() if path.is_dir()]
+        settings["folders"] = [builder.extent(path) for path in found.values() if path.is_dir()]
     built = store(key)
     return Product(
         name=f"data build {key}",
@@ -197,7 +197,8 @@ def curves(params: Params, key: str) -> Product:
         params={
             "runs": {run: [folder.as_posix() for folder in folders[run]] for run in folders},
             "embedding": params.evaluation.embedding,
-            "source": chosen.source,
+            # they tell whether the data are real, not where they lie
+            "source": chosen.source if chosen.source in ("standin", "download") else "folder",
         },
         inputs=tuple(
             folder / file
@@ -309,12 +310,6 @@ def publication(params: Params) -> Product:
 def gpus(device: str) -> int:
     """How many GPUs a step with this `device` parameter uses: one where there is any, unless told not to."""
     return int(device != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")))
-
-
-def _extent(folder: Path) -> list[int]:
-    """Number of files in a folder, and their size together."""
-    sizes = [entry.stat().st_size for entry in os.scandir(folder) if entry.is_file()]
-    return [len(sizes), sum(sizes)]
 
 
 def _rows(params: Params) -> list[dict[str, Any]]:
