@@ -159,7 +159,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def digest_of(value: Any) -> str:
     """The sha256 of a JSON-able value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def sha256_file(path: str | Path) -> str:
@@ -282,7 +282,7 @@ def making(product: Product, *, force: bool = False) -> Iterator[str]:
         places = {name: str(path) for name, path in product.sources.items()}
         content = {**origin, "outputs": _hashes(product.outputs), "made": environment.describe()}
         content |= {"places": places} if places else {}
-        atomic_write(product.record, json.dumps(content, indent=1, sort_keys=True) + "\n")
+        atomic_write(product.record, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
         _discard(product.scratch)
 
 

@@ -146,7 +146,7 @@ def _logging(
             "and type the same command again"
         ) from None
     content = {"run_id": started.info.run_id, "experiment": experiment, "name": name, "tracking_uri": uri}
-    atomic_write(out, json.dumps(content, indent=2) + "\n")
+    atomic_write(out, json.dumps(content, indent=2, allow_nan=False) + "\n")
     print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
 
 
