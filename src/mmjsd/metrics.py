@@ -1,5 +1,6 @@
 """The metrics file of an evaluated run, read back."""
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Metrics(dict[str, Any]):
 
 
 def read_metrics(path: Path) -> Metrics:
-    """The metrics of a run.
+    """The metrics of a run that are defined on its data: those that are not finite are left out.
 
     Raises:
         MmjsdError: no such file, a damaged one, or a value of the wrong type.
@@ -33,4 +34,6 @@ def read_metrics(path: Path) -> Metrics:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number and not (isinstance(value, str) and key.startswith("meta/")):
             raise MmjsdError(f"{path}: {key} is not a number; {_REMEDY}")
+    for key in [key for key, value in metrics.items() if isinstance(value, float) and not isfinite(value)]:
+        del metrics[key]
     return metrics

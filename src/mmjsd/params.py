@@ -455,4 +455,4 @@ def schema() -> str:
     document = Params.model_json_schema()
     # in the file a run may leave out whatever `training` gives
     document["title"] = "mmjsd parameters"
-    return json.dumps(document, indent=2) + "\n"
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"

@@ -373,3 +373,9 @@ def test_what_goes_wrong_while_reading_is_not_said_of_the_store(
     assert caught.value is error
     assert stored.read_bytes() == before
     assert [path.name for path in stored.parent.iterdir()] == [stored.name]
+
+
+def test_parameters_of_a_store_are_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write(tmp_path / "x.h5", params={"a": float("nan")})
+    assert not list(tmp_path.iterdir())

@@ -1,18 +1,28 @@
+import ast
+import dataclasses
 import json
+import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import mmjsd
 from conftest import make_store
 from mmjsd import params
 from mmjsd.data.batches import ResidentSplit
+from mmjsd.data.store import Split
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import coherence, evaluate, load_trained, representation
 from mmjsd.evaluation.latents import UnimodalPosteriors
-from mmjsd.models.classifiers import load_classifier
+from mmjsd.metrics import read_metrics
+from mmjsd.models.classifiers import load_classifier, train_classifier
 from mmjsd.models.vae import Modality
+from mmjsd.reporting.figures import draw_run
+from mmjsd.reporting.summary import summarise
+from mmjsd.reporting.tables import compare
 from mmjsd.subsets import subsets
 from mmjsd.training import load_model
 
@@ -140,3 +150,64 @@ def test_a_metric_does_not_depend_on_the_others(store, results, tmp_path):
     assert len(first) == 8 + 2 * 7 * 4
     changed = [m["quality/prd_f8/random/svhn"] for m in found]
     assert changed[0] != changed[1]
+
+
+def strict(path):
+    """A JSON file as a strict reader takes it: without NaN and infinities."""
+    return json.loads(path.read_bytes(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_defined_is_left_out_of_the_metrics(store, results, tmp_path, monkeypatch, capsys, value):
+    """And all that read them can do without."""
+    folder = shutil.copytree(results / "run", tmp_path / "run")
+    monkeypatch.setattr(coherence, "random", lambda *_: value)
+    monkeypatch.setattr(representation, "accuracy", lambda *_: value)
+    evaluate(folder, store, results / "classifiers", QUICK)
+    metrics = strict(folder / "metrics.json")
+    assert "coherence/random" not in metrics
+    assert not any(key.startswith("representation/") for key in metrics)
+    assert "coherence/conditional/mean" in metrics
+    assert "conditional coherence 0." in capsys.readouterr().out
+    if math.isnan(value):  # the file is the same of all
+        draw_run(folder, store)
+    row = {"dataset": "tiny", "kind": "x", "source": "standin", "run": "js", "seed": 1, "objective": "mmjsd"}
+    row |= {"subspaces": False, "folder": str(folder), "metrics": str(folder / "metrics.json")}
+    compare([row], tmp_path / "none.yaml", tmp_path / "x.csv", tmp_path / "x.md")
+    assert "| random coherence" not in (tmp_path / "x.md").read_text()
+    summarise([row], tmp_path / "m", [tmp_path / "m/js.json"], tmp_path / "curves.csv")
+    assert "coherence/random" not in strict(tmp_path / "m/js.json")
+
+
+def test_numbers_of_older_files_that_are_none_are_left_out(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text('{"a": NaN, "b": Infinity, "c": -Infinity, "d": 1, "meta/e": "text"}')
+    assert read_metrics(path) == {"d": 1, "meta/e": "text"}
+
+
+def test_attributes_that_no_test_item_has_leave_no_score(store, tmp_path):
+    def with_attributes(split, present):
+        labels = np.full((len(split.pairs), 10), present, np.uint8)
+        tables = {"mnist": dataclasses.replace(split.modalities["mnist"], labels=labels)}
+        return Split(tables, split.pairs[:, :1], labels)
+
+    splits = {name: with_attributes(split, name == "train") for name, split in store.splits.items()}
+    train_classifier(dataclasses.replace(store, splits=splits), "mnist", tmp_path, epochs=1, seed=0)
+    assert strict(tmp_path / "metrics.json") == {}
+    _, score = load_classifier(tmp_path, Modality("mnist", "image", (1, 28, 28), 784), 10, CPU)
+    assert math.isnan(score)
+
+
+def test_all_that_is_written_as_json_is_json():
+    """Python writes NaN and Infinity where it is not told to refuse them, and other readers refuse those."""
+    calls = {
+        (path.name, node.lineno): {keyword.arg for keyword in node.keywords}
+        for path in Path(mmjsd.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("json.dumps", "json.dump")
+    }
+    assert len(calls) > 10
+    shown = {"params.py", "provenance.py"}  # to people
+    assert {
+        where for where, keywords in calls.items() if "allow_nan" not in keywords and where[0] not in shown
+    } == set()

@@ -211,10 +211,10 @@ def write_store(
         file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
         file.attrs["kind"] = kind
-        file.attrs["modalities"] = json.dumps(list(modalities))
-        file.attrs["classes"] = json.dumps(list(classes))
+        file.attrs["modalities"] = json.dumps(list(modalities), allow_nan=False)
+        file.attrs["classes"] = json.dumps(list(classes), allow_nan=False)
         file.attrs["seed"] = seed
-        file.attrs["params"] = json.dumps(dict(params), sort_keys=True)
+        file.attrs["params"] = json.dumps(dict(params), sort_keys=True, allow_nan=False)
         for name, split in splits.items():
             group = file.create_group(name)
             for modality in modalities:
@@ -223,7 +223,7 @@ def write_store(
             group.create_dataset("labels", data=split.labels, track_times=False)
         with _reading():
             hashes = sources() if callable(sources) else sources
-        file.attrs["sources"] = json.dumps(dict(hashes), sort_keys=True)
+        file.attrs["sources"] = json.dumps(dict(hashes), sort_keys=True, allow_nan=False)
 
 
 def _write_table(group: h5py.Group, table: Table) -> None:

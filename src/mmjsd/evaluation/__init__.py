@@ -154,15 +154,17 @@ def evaluate(
         "meta/evaluation_seconds": sum(seconds.values()),
         **{f"meta/evaluation_seconds/{name}": value for name, value in seconds.items()},
     }
-    atomic_write(folder / "metrics.json", json.dumps(result, indent=2) + "\n")
-    print(
-        f"{content['name']} seed {content['seed']}: conditional coherence "
-        f"{found['coherence/conditional/mean']:.3f}, random {found['coherence/random']:.3f}, latent "
-        f"{trained.measure.replace('_', ' ')} {found[f'representation/{trained.measure}/mean']:.3f} ("
-        + ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-        + ")",
-        flush=True,
-    )
+    # what is not defined on these data is left out: JSON has no word for it
+    defined = {k: v for k, v in result.items() if isinstance(v, str) or math.isfinite(v)}
+    atomic_write(folder / "metrics.json", json.dumps(defined, indent=2, allow_nan=False) + "\n")
+    shown = {
+        "conditional coherence": "coherence/conditional/mean",
+        "random": "coherence/random",
+        f"latent {trained.measure.replace('_', ' ')}": f"representation/{trained.measure}/mean",
+    }
+    told = [f"{name} {defined[key]:.3f}" for name, key in shown.items() if key in defined]
+    took = [f"{name} {value:.0f} s" for name, value in seconds.items()]
+    print(f"{content['name']} seed {content['seed']}: {', '.join(told)} ({', '.join(took)})", flush=True)
 
 
 def _representation(trained: Trained, table: _Table) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Classifiers of one modality, trained on its rows alone; they judge the coherence of generated samples."""
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -110,7 +111,9 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
     score = _score(classifier.eval(), store.splits["test"].modalities[modality], device)
     measure = "accuracy" if labels.dim() == 1 else "average_precision"
     print(f"classifier of {modality}: test {measure.replace('_', ' ')} {score:.4f}", flush=True)
-    atomic_write(folder / "metrics.json", json.dumps({measure: score}, indent=2) + "\n")
+    # of attributes that no test item has there is no precision
+    measured = {measure: score} if math.isfinite(score) else {}
+    atomic_write(folder / "metrics.json", json.dumps(measured, indent=2, allow_nan=False) + "\n")
     content = {
         "kind": "classifier",
         "modality": tuple(spec),

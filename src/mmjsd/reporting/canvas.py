@@ -156,7 +156,7 @@ def draw_all(folder: Path, makers: Mapping[str, Callable[[], Drawn]], seed: int,
             figure, caption = make()
             save(figure, folder / f"{name}.png")
             captions[f"{name}.png"] = f"{caption} {about}"
-    atomic_write(folder / CAPTIONS, json.dumps(captions, indent=2) + "\n")
+    atomic_write(folder / CAPTIONS, json.dumps(captions, indent=2, allow_nan=False) + "\n")
     print(f"{folder}: {len(captions)} figures", flush=True)
 
 

@@ -212,8 +212,9 @@ def _latents(trained: Trained) -> Drawn:
 
 def _scores(metrics: Mapping[str, Any], modalities: tuple[str, ...], measure: str) -> Drawn:
     given = [name_of(subset) for subset in subsets(modalities)]
-    coherence = [[metrics[f"coherence/conditional/{a}/{j}"] for j in modalities] for a in given]
-    latent = [[metrics[f"representation/{measure}/{a}"]] for a in given]
+    # what is not defined on the data is not there
+    coherence = [[metrics.get(f"coherence/conditional/{a}/{j}", math.nan) for j in modalities] for a in given]
+    latent = [[metrics.get(f"representation/{measure}/{a}", math.nan)] for a in given]
     figure = Figure(
         figsize=(2.4 + 0.8 * (len(modalities) + 1.5), 1.3 + 0.34 * len(given)), layout="constrained"
     )
@@ -230,7 +231,8 @@ def _scores(metrics: Mapping[str, Any], modalities: tuple[str, ...], measure: st
         for row, cells in enumerate(values):
             for column, value in enumerate(cells):
                 colour = "white" if value < 0.6 else "black"
-                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+                shown = "–" if math.isnan(value) else f"{value:.2f}"
+                ax.text(column, row, shown, ha="center", va="center", color=colour)
     left.set(xlabel="generated", ylabel="given")
     right.set(xlabel=measure.replace("_", " "))
     seen = "show the class of" if measure == "accuracy" else "show the attributes of (mean average precision)"

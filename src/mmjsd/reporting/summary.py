@@ -38,7 +38,7 @@ def summarise(
     for row, path in zip(rows, headlines, strict=True):
         metrics = read_metrics(Path(row["metrics"]))
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, json.dumps(headline(metrics), indent=2) + "\n")
+        atomic_write(path, json.dumps(headline(metrics), indent=2, allow_nan=False) + "\n")
         run = row["run"] if seeds == 1 else f"{row['run']} {row['seed']}"
         for epoch in read_history(Path(row["folder"]) / "history.csv"):
             writer.writerows(
