@@ -12,6 +12,7 @@ import torch
 
 from mmjsd import cli
 from mmjsd.cli import main
+from mmjsd.data.standin import write_mnist, write_svhn
 from mmjsd.errors import MmjsdError
 
 PARAMS = """
@@ -88,6 +89,48 @@ def test_a_step_leaves_its_record(capsys: pytest.CaptureFixture[str], folder: Pa
     assert "mmjsd.data.standin" in record["code"]
     assert main(["data", "info", "data/tiny.h5"]) == 0
     assert "mnist_svhn_text" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "fault"),
+    [
+        (30, 10, "its test split has 10 samples with all modalities, 20 are needed"),
+        (10, 30, "its train split has 10 samples with all modalities, 20 are needed"),
+        (30, 20, None),
+    ],
+)
+def test_data_too_few_to_be_judged_are_told_by_the_build(
+    capsys: pytest.CaptureFixture[str], folder: Path, train: int, test: int, fault: str | None
+) -> None:
+    """And not by the evaluation, after training."""
+    for write in (write_mnist, write_svhn):
+        write(folder / "files", train, test, 0)
+    (folder / "params.yaml").write_text(
+        "datasets: {tiny: {kind: mnist_svhn_text, source: files, options: {pairs_per_sample: 1}}}\n"
+        "runs: {js: {dataset: tiny, objective: mmjsd}}\n"
+    )
+    if fault is None:
+        assert main(["data", "build", "tiny"]) == 0
+        return
+    line = f"data/tiny.h5: {fault}; give datasets.tiny a source that has more"
+    assert told(capsys, "data", "build", "tiny") == line
+    assert not (folder / "data/tiny.record.json").exists()
+    # nor does a step accept a store that was made elsewhere
+    assert told(capsys, "classify", "tiny", "text") == line
+    assert told(capsys, "train", "js") == line
+
+
+def test_sample_sizes_beyond_the_data_are_all_of_them(folder: Path) -> None:
+    """In training and in every metric: none of these keys asks for more than there is."""
+    (folder / "params.yaml").write_text(
+        PARAMS + "training: {epochs: 1, batch_size: 60000, threads: 1, device: cpu, network_width: 0.05}\n"
+        "evaluation: {train_samples: 1000000, test_samples: 1000000, quality_samples: 1000000, "
+        "likelihood_pairs: 1000000, random_samples: 10, importance_samples: 1, classifier_epochs: 1, "
+        "threads: 1}\n"
+    )
+    steps = ["data build tiny", *(f"classify tiny {name}" for name in ("mnist", "svhn", "text"))]
+    for step in [*steps, "train js", "evaluate js"]:
+        assert main(step.split()) == 0, step
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def _build(arguments: argparse.Namespace) -> None:
             seed=dataset.seed,
             **dataset.own_options,
         )
+        _store(chosen, arguments.dataset)
 
 
 def _info(arguments: argparse.Namespace) -> None:
@@ -241,8 +242,8 @@ def _step(
 
 
 def _store(chosen: params.Params, key: str) -> "Store":
-    """The store of a dataset, if it is of its kind and has what is trained and judged on."""
-    from mmjsd.data.store import read_store
+    """The store of a dataset, if it is of its kind and has enough to train and be judged on."""
+    from mmjsd.data.store import read_store, shortage
 
     store, dataset = read_store(pipeline.store(key)), chosen.datasets[key]
     if (store.kind, store.modalities) != (dataset.kind, dataset.modalities) or not (
@@ -252,6 +253,9 @@ def _store(chosen: params.Params, key: str) -> "Store":
             f"{store.path}: is no store of {dataset.kind} with the splits train and test; "
             f"make it again with `mmjsd data build {key}`"
         )
+    # told by the first step that can know, and not after training
+    if fault := shortage(store, params.CLUSTERS):
+        raise MmjsdError(f"{store.path}: {fault}; give datasets.{key} a source that has more")
     return store
 
 

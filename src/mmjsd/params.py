@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mmjsd.errors import MmjsdError
 
 __all__ = [
+    "CLUSTERS",
     "MODALITIES",
     "OPTIONS",
     "Dataset",
@@ -42,10 +43,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "celeba": ("random_offset", "skip_unreadable", "standin_train", "standin_val", "standin_test"),
 }
 
+#: Of the precision/recall distributions: no set of images may have fewer.
+CLUSTERS = 20
+
 # limits beyond which a value can only be a mistake, and would fail in the middle of a run: products of the
 # largest factors are finite in float32, the largest counts fit into memory
 Weight = Annotated[float, Field(ge=0, le=1e4)]
-Images = Annotated[int, Field(ge=20, le=500_000)]  # as many as there are clusters in the quality
+Images = Annotated[int, Field(ge=CLUSTERS, le=500_000)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -160,21 +164,21 @@ class Evaluation(_Section):
     """How trained models are judged."""
 
     train_samples: Annotated[int, Field(ge=10, le=10**6)] = 500
-    """Training samples the logistic regression of the representation is fitted on."""
+    """Training samples the logistic regression of the representation is fitted on, at most."""
     test_samples: Annotated[int, Field(ge=10, le=10**6)] | None = None
-    """Test pairs of the coherence, the first that many of a fixed permutation; null: all of them."""
+    """Test pairs of the coherence, at most: the first of a fixed permutation; null: all of them."""
     random_samples: Annotated[int, Field(ge=10, le=10**6)] = 10000
     """Samples from the prior of the random coherence."""
     classifier_epochs: Annotated[int, Field(gt=0, le=10**4)] = 10
     """Passes through the rows of a modality its classifier is trained for."""
-    quality_samples: Annotated[int, Field(ge=20, le=10**6)] = 10000
+    quality_samples: Annotated[int, Field(ge=CLUSTERS, le=10**6)] = 10000
     """Real and generated images that the quality compares, at most."""
     embedding: Literal["classifier", "inception"] = "classifier"
     """Where it compares them: features of the dataset's own classifier, or of Inception (FID proper)."""
     inception_weights: str | None = None
     """torch-fidelity's file of Inception weights, or `download`: fetched by torch-fidelity."""
     likelihood_pairs: Annotated[int, Field(ge=2, le=10**6)] = 1000
-    """Test pairs of the log-likelihoods, the first that many of a fixed permutation."""
+    """Test pairs of the log-likelihoods, at most: the first of a fixed permutation."""
     importance_samples: Annotated[int, Field(gt=0, le=10**4)] = 100
     """K: samples of the latents of each pair by which its log-likelihoods are estimated."""
     threads: Threads = 2

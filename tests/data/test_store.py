@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import make_split
-from mmjsd.data.store import Split, Stream, Table, describe, read_store, write_store
+from mmjsd.data.store import Split, Stream, Table, describe, read_store, shortage, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.records import sha256_file
 
@@ -373,6 +373,35 @@ def test_what_goes_wrong_while_reading_is_not_said_of_the_store(
     assert caught.value is error
     assert stored.read_bytes() == before
     assert [path.name for path in stored.parent.iterdir()] == [stored.name]
+
+
+def with_pairs(rows: int, pairs: np.ndarray, labels: np.ndarray | None = None) -> Split:
+    """A split of photos, names and sounds with these pairs, all of the labels that it is given or of two."""
+    split = a_split(rows)
+    labels = np.arange(len(pairs)) % 2 if labels is None else labels
+    return Split(split.modalities, pairs.astype(np.int32), labels)
+
+
+def test_what_a_store_has_too_little_of_is_told(stored: Path) -> None:
+    whole = np.repeat(np.arange(30)[:, None], 3, axis=1)
+    one_photo, gaps, never = whole.copy(), whole.copy(), whole.copy()
+    one_photo[:, 0] %= 19
+    gaps[:11, 1] = -1
+    never[:, 2] = -1
+    store = read_store(stored)
+
+    def short(train: np.ndarray, test: np.ndarray, labels: np.ndarray | None = None) -> str | None:
+        splits = {"train": with_pairs(30, train, labels), "test": with_pairs(30, test)}
+        return shortage(replace(store, splits=splits), 20)
+
+    assert short(whole, whole) is None
+    assert short(one_photo, whole) is None
+    assert short(whole, one_photo) == "its test split has 19 different images of photo, 20 are needed"
+    assert short(whole, gaps) == "its test split has 19 samples with all modalities, 20 are needed"
+    assert short(whole, never) == "its test split has 0 samples with all modalities, 20 are needed"
+    assert short(gaps, whole) == "its train split has 19 samples with all modalities, 20 are needed"
+    one_class = np.ones(30, np.int64)
+    assert short(whole, whole, one_class) == "all samples of its train split are of one class, two are needed"
 
 
 def test_parameters_of_a_store_are_json(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import ast
 import dataclasses
+import inspect
 import json
 import math
 import shutil
@@ -17,6 +18,7 @@ from mmjsd.data.store import Split
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import coherence, evaluate, load_trained, representation
 from mmjsd.evaluation.latents import UnimodalPosteriors
+from mmjsd.evaluation.quality import precision_recall_distribution
 from mmjsd.metrics import read_metrics
 from mmjsd.models.classifiers import load_classifier, train_classifier
 from mmjsd.models.vae import Modality
@@ -196,6 +198,21 @@ def test_attributes_that_no_test_item_has_leave_no_score(store, tmp_path):
     assert strict(tmp_path / "metrics.json") == {}
     _, score = load_classifier(tmp_path, Modality("mnist", "image", (1, 28, 28), 784), 10, CPU)
     assert math.isnan(score)
+
+
+def test_training_samples_of_one_class_are_told(store, results):
+    model, _ = load_model(results / "run")
+    split = store.splits["train"]
+    few = UnimodalPosteriors(model, ResidentSplit(split.sample(np.flatnonzero(split.labels == 3)), CPU))
+    with pytest.raises(
+        MmjsdError, match=r"^evaluation\.train_samples: the 12 of 12 that have mnist-text are not"
+    ):
+        representation.accuracy(few, few, ("mnist", "text"))
+
+
+def test_the_clusters_of_the_quality_are_those_that_parameters_are_checked_for():
+    default = inspect.signature(precision_recall_distribution).parameters["clusters"].default
+    assert default == params.CLUSTERS
 
 
 def test_all_that_is_written_as_json_is_json():

@@ -37,6 +37,7 @@ __all__ = [
     "describe",
     "read_store",
     "replacing",
+    "shortage",
     "write_store",
 ]
 
@@ -442,6 +443,26 @@ def _pairs_fault(split: Split) -> str | None:
         present = column >= 0
         if not np.array_equal(table.labels[column[present]], split.labels[present]):
             return f"pairs gives a sample another label than its {modality} has"
+    return None
+
+
+def shortage(store: Store, least: int) -> str | None:
+    """What a store has too little of to train and be judged on, or None if it has enough.
+
+    That is ``least`` samples of which every modality is there, for training and for testing, and as many
+    different images of each image modality in the latter; and complete training samples of two classes.
+    """
+    for name in ("train", "test"):
+        split = store.splits[name]
+        complete = (split.pairs >= 0).all(axis=1)
+        if complete.sum() < least:
+            return f"its {name} split has {complete.sum()} samples with all modalities, {least} are needed"
+        if name == "train" and split.labels.ndim == 1 and np.ptp(split.labels[complete]) == 0:
+            return "all samples of its train split are of one class, two are needed"
+        for modality, rows in zip(store.modalities, split.pairs.T, strict=True):
+            images = len(np.unique(rows[rows >= 0]))
+            if name == "test" and split.modalities[modality].kind == "image" and images < least:
+                return f"its test split has {images} different images of {modality}, {least} are needed"
     return None
 
 

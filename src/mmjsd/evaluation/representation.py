@@ -10,7 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from mmjsd.average_precision import average_precisions
+from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.latents import UnimodalPosteriors
+from mmjsd.subsets import name_of
 
 __all__ = ["accuracy", "attribute_precisions"]
 
@@ -19,9 +21,18 @@ def accuracy(train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[
     """Accuracy on the test samples of a logistic regression fitted on the training samples. Share in 0..1.
 
     Both see the posterior means of the shared latent given the subset, where all of it is there.
+
+    Raises:
+        MmjsdError: the training samples are of one class or none.
     """
+    means, labels = _means_and_labels(train, subset)
+    if len(np.unique(labels)) < 2:
+        raise MmjsdError(
+            f"evaluation.train_samples: the {len(labels)} of {len(train)} that have {name_of(subset)} are "
+            "not of two classes; raise it"
+        )
     regression = LogisticRegression(max_iter=2000)
-    regression.fit(*_means_and_labels(train, subset))
+    regression.fit(means, labels)
     return float(regression.score(*_means_and_labels(test, subset)))
 
 
