@@ -68,6 +68,10 @@ def unpickled(path: Path, remedy: str) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; {remedy}") from None
+    except PermissionError as error:
+        raise MmjsdError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    except MemoryError:
+        raise
     except Exception:  # whatever unpickling something else comes upon
         raise MmjsdError(f"{path}: damaged, or not a file of weights; {remedy}") from None
 

@@ -127,6 +127,7 @@ def test_attributes_are_read(tmp_path: Path) -> None:
         (attributes_list([], " ".join([*ATTRIBUTES, "Tall"])), "line 2 has 41 names of attributes, not 40"),
         (attributes_list([], " ".join(["Young", *ATTRIBUTES[1:]])), "line 2 has the attribute 'Young' twice"),
         (attributes_list([], " ".join(["Schön", *ATTRIBUTES[1:]])), "'Schön' twice or in unknown characters"),
+        (attributes_list([], " ".join(["A/B", *ATTRIBUTES[1:]])), "'A/B' twice or in unknown characters"),
         (attributes_list([]), "has no rows"),
         (attributes_list([f"1.jpg{ROW}"], count=2), "declares 2 rows and has 1"),
         (attributes_list([f"1.jpg{ROW}"] * 2), "line 4 repeats 1.jpg"),

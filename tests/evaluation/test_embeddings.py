@@ -1,8 +1,9 @@
 import os
 import pickle
+from email.message import Message
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 import pytest
 import torch
@@ -227,11 +228,45 @@ def test_inception_of_another_shape_is_refused(inception, tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_failed_download_says_what_to_do(monkeypatch):
-    def unreachable(*_: Any, **__: Any) -> None:
-        raise URLError("no route to host")
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (URLError("no route to host"), "no network, or the host does not answer (no route to host); connect"),
+        (
+            HTTPError("http://x", 404, "Not Found", Message(), None),
+            "the host refuses it with 404 Not Found; type the same command again later",
+        ),
+        (
+            OSError(28, "No space left on device"),
+            "it cannot be written (No space left on device); see to space",
+        ),
+        (RuntimeError("invalid hash value"), "invalid hash value; type the same command again later"),
+    ],
+)
+def test_failed_download_says_what_to_do(monkeypatch, tmp_path, error, cause):
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
 
-    monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", unreachable)
-    with pytest.raises(MmjsdError, match=r"download failed .*no route to host.*give its path") as error:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", fail)
+    with pytest.raises(MmjsdError) as caught:
         inception_embedding("download", CPU)
-    assert "\n" not in str(error.value)
+    line = str(caught.value)
+    assert line.startswith(f"evaluation.inception_weights: cannot be downloaded: {cause}")
+    assert line.endswith("weights-inception-2015-12-05-6726825d.pth and give its path")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", None])
+def test_a_damaged_file_that_was_kept_is_named(monkeypatch, tmp_path, content):
+    """torch looks no further once a file is there."""
+    kept = tmp_path / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
+    kept.parent.mkdir()
+    if content is None:
+        torch.save({"a": torch.zeros(3)}, kept)
+    else:
+        kept.write_bytes(content)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(MmjsdError) as caught:
+        inception_embedding("download", CPU)
+    assert str(caught.value).startswith(f"{kept}: damaged, or weights of another network; delete it")

@@ -170,7 +170,9 @@ def test_what_is_not_defined_is_left_out_of_the_metrics(store, results, tmp_path
     assert "coherence/random" not in metrics
     assert not any(key.startswith("representation/") for key in metrics)
     assert "coherence/conditional/mean" in metrics
-    assert "conditional coherence 0." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "conditional coherence 0." in told
+    assert f"{folder}/metrics.json: not finite, and so left out: coherence/random, representation/" in told
     if math.isnan(value):  # the file is the same of all
         draw_run(folder, store)
     row = {"dataset": "tiny", "kind": "x", "source": "standin", "run": "js", "seed": 1, "objective": "mmjsd"}

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 from torch.distributions import Laplace
 
 from conftest import make_run
@@ -111,6 +112,10 @@ def test_refuses_what_does_not_fit(store):
         model.encode({"sound": values["mnist"]})
     with pytest.raises(MmjsdError, match=r"svhn must have shape \(B, \*\(3, 32, 32\)\)"):
         model.encode({"svhn": values["mnist"]})
+    with pytest.raises(MmjsdError, match=r"svhn must be floats, got torch\.uint8; `prepare` makes them"):
+        model.encode({"svhn": (255 * values["svhn"]).byte()})
+    with pytest.raises(MmjsdError, match=r"svhn must be in 0\.\.1, got 0\.\.144; `prepare` scales"):
+        model.generate({"svhn": 255 * values["svhn"]})
     with pytest.raises(MmjsdError, match="no modality given"):
         model.encode({})
     with pytest.raises(MmjsdError, match="how many"):
@@ -124,3 +129,21 @@ def test_any_number_of_modalities(store):
     modalities = [Modality("left", "image", (1, 28, 28), 784), Modality("right", "image", (1, 28, 28), 784)]
     model = build_model(modalities, make_run())
     assert set(model.generate({"left": torch.rand(2, 1, 28, 28)})) == {"left", "right"}
+
+
+def test_what_people_have_is_prepared(store, tmp_path):
+    """Files and words give the samples that the rows of the store give."""
+    model, values = build(store)
+    table = store.splits["train"].modalities["mnist"]
+    paths = [tmp_path / f"{row}.png" for row in range(6)]
+    for path, picture in zip(paths, table.data, strict=False):
+        Image.fromarray(picture[0]).save(path)
+    inputs = model.prepare({"mnist": [str(path) for path in paths], "text": "Seven"})
+    torch.testing.assert_close(inputs["mnist"], values["mnist"])
+    assert (inputs["text"].shape, inputs["text"].dtype) == ((6, 8), torch.int64)
+    samples = model.generate(inputs, n=2)
+    assert {name: len(x) for name, x in samples.items()} == {"mnist": 12, "svhn": 12, "text": 12}
+    assert model.encode(inputs).shared.mean.shape == (2, 6, 20)
+    assert all(x.device == model.device for x in inputs.values())
+    with pytest.raises(MmjsdError, match=r"^sound: the model has no such modality; it has mnist, svhn, text"):
+        model.prepare({"sound": "x.wav"})

@@ -14,7 +14,7 @@ from urllib.error import HTTPError, URLError
 from mmjsd.errors import MmjsdError
 from mmjsd.records import temporary_name
 
-__all__ = ["Official", "download", "from_google_drive", "from_urls", "is_intact"]
+__all__ = ["Official", "download", "explained", "from_google_drive", "from_urls", "is_intact"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -59,7 +59,7 @@ def download(dataset: str, files: Iterable[Official], by_hand: Iterable[str]) ->
             finally:
                 temporary.unlink(missing_ok=True)
         except Exception as error:  # network, quota, disk and checksum errors of many libraries
-            cause, remedy = _explained(error)
+            cause, remedy = explained(error)
             raise MmjsdError(
                 f"{file.path}: {dataset} cannot be downloaded: {cause}; {remedy}, or put "
                 f"{', '.join(by_hand)} into a folder by hand and name it as the dataset's `source:`"
@@ -106,18 +106,7 @@ def from_google_drive(file: str) -> Callable[[Path], None]:
     return fetch
 
 
-def _refuse_other_content(path: Path, md5: str) -> None:
-    if not is_intact(path, md5):
-        with path.open("rb") as file:
-            start = file.read(64).lstrip().lower()
-        if start.startswith((b"<!doctype", b"<html")):
-            raise _OtherContent("a web page came in its place, of a proxy, a login or a quota")
-        raise _OtherContent(
-            f"{path.stat().st_size} bytes came that have not the published checksum, cut off or another file"
-        )
-
-
-def _explained(error: Exception) -> tuple[str, str]:
+def explained(error: Exception) -> tuple[str, str]:
     """The cause of a failed download, and what to do."""
     inner = error.reason if isinstance(error, URLError) else error
     said = " ".join(str(getattr(inner, "strerror", None) or inner).split())[:120]
@@ -136,6 +125,17 @@ def _explained(error: Exception) -> tuple[str, str]:
     if isinstance(error, (OSError, HTTPException)) or library == "requests":
         return f"no network, or the host does not answer ({said})", "connect and type the same command again"
     return said, again
+
+
+def _refuse_other_content(path: Path, md5: str) -> None:
+    if not is_intact(path, md5):
+        with path.open("rb") as file:
+            start = file.read(64).lstrip().lower()
+        if start.startswith((b"<!doctype", b"<html")):
+            raise _OtherContent("a web page came in its place, of a proxy, a login or a quota")
+        raise _OtherContent(
+            f"{path.stat().st_size} bytes came that have not the published checksum, cut off or another file"
+        )
 
 
 def _is_of_disk(error: Exception) -> bool:

@@ -114,7 +114,8 @@ def read_attributes(path: str | Path) -> tuple[list[str], list[str], NDArray[np.
     if len(names) != _ATTRIBUTES:
         raise _faulty(path, number, f"has {len(names)} names of attributes, not {_ATTRIBUTES}")
     for name in names:
-        if set(spelled(name)) - set(ALPHABET) or names.count(name) > 1:
+        # a slash divides the keys of metrics
+        if set(spelled(name)) - set(ALPHABET) or "/" in name or names.count(name) > 1:
             raise _faulty(path, number, f"has the attribute {name!r} twice or in unknown characters")
     images: dict[str, None] = {}
     present = bytearray()

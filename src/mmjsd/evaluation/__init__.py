@@ -157,6 +157,9 @@ def evaluate(
     # what is not defined on these data is left out: JSON has no word for it
     defined = {k: v for k, v in result.items() if isinstance(v, str) or math.isfinite(v)}
     atomic_write(folder / "metrics.json", json.dumps(defined, indent=2, allow_nan=False) + "\n")
+    if left_out := list(result.keys() - defined.keys()):
+        some = ", ".join(sorted(left_out)[:5]) + ", ..." * (len(left_out) > 5)
+        print(f"{folder / 'metrics.json'}: not finite, and so left out: {some}", flush=True)
     shown = {
         "conditional coherence": "coherence/conditional/mean",
         "random": "coherence/random",

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 from mmjsd import checkpoint
+from mmjsd.data.download import explained
 from mmjsd.errors import MmjsdError
 from mmjsd.models.classifiers import Classifier
 
 __all__ = ["Embedding", "classifier_embedding", "inception_embedding"]
+
+#: What torch-fidelity calls its file.
+_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 
 Embedding = Callable[[str, Tensor], Tensor]
 """Modality and its images (B, C, H, W) in 0..1 -> (B, D)."""
@@ -40,15 +44,16 @@ def inception_embedding(weights: str, device: torch.device) -> Embedding:
         path = weights
     try:
         network: Any = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=path)
-    except (RuntimeError, KeyError, TypeError, AttributeError):
-        raise MmjsdError(
-            f"{weights}: weights of another network than torch-fidelity's Inception; give its file"
-        ) from None
-    except OSError as error:
-        raise MmjsdError(
-            f"evaluation.inception_weights: download failed ({error}); get torch-fidelity's file "
-            "weights-inception-2015-12-05-6726825d.pth and give its path"
-        ) from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        if path is None:
+            raise _not_downloaded(error) from None
+        if isinstance(error, (RuntimeError, KeyError, TypeError, AttributeError)):
+            raise MmjsdError(
+                f"{weights}: weights of another network than torch-fidelity's Inception; give its file"
+            ) from None
+        raise
     network.to(device)
 
     def embed(_: str, images: Tensor) -> Tensor:
@@ -57,6 +62,19 @@ def inception_embedding(weights: str, device: torch.device) -> Embedding:
         return torch.cat([network(part)[0] for part in pixels.split(64)])
 
     return embed
+
+
+def _not_downloaded(error: Exception) -> MmjsdError:
+    kept = Path(torch.hub.get_dir(), "checkpoints", _WEIGHTS)
+    if kept.is_file():
+        return MmjsdError(
+            f"{kept}: damaged, or weights of another network; delete it, to have it fetched again"
+        )
+    cause, remedy = explained(error)
+    return MmjsdError(
+        f"evaluation.inception_weights: cannot be downloaded: {cause}; {remedy}, or get "
+        f"torch-fidelity's file {_WEIGHTS} and give its path"
+    )
 
 
 def _refuse_unless_weights(path: Path) -> None:

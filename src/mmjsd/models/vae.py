@@ -192,6 +192,7 @@ class MultimodalVAE(nn.Module):
             MmjsdError: neither `given` nor `n`, or inputs that do not fit the model.
         """
         if given:
+            self._refuse_unscaled(given)
             experts = self.encode({name: x.to(self.device) for name, x in given.items()}).shared
             experts = Gaussian(*(t.repeat_interleave(n or 1, dim=1) for t in experts))
             posterior = self.posterior(experts, tuple(given), generator)
@@ -225,7 +226,18 @@ class MultimodalVAE(nn.Module):
             shape = self.modalities[name].shape
             if tuple(x.shape[1 : 1 + len(shape)]) != shape:
                 raise MmjsdError(f"encode: {name} must have shape (B, *{shape}), got {tuple(x.shape)}")
+            if self.modalities[name].kind != "text" and not x.is_floating_point():
+                raise MmjsdError(f"encode: {name} must be floats, got {x.dtype}; `prepare` makes them")
         return values
+
+    def _refuse_unscaled(self, given: Mapping[str, Tensor]) -> None:
+        for name, x in given.items():
+            is_image = name in self.modalities and self.modalities[name].kind == "image"
+            if is_image and x.numel() and not (x.min() >= 0 and x.max() <= 1):
+                low, high = x.min().item(), x.max().item()
+                raise MmjsdError(
+                    f"generate: {name} must be in 0..1, got {low:.4g}..{high:.4g}; `prepare` scales images"
+                )
 
 
 def with_prior(experts: Gaussian) -> Gaussian:

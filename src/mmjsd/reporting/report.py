@@ -116,6 +116,10 @@ def _figures(folder: Path) -> Iterator[dict[str, Any]]:
                 # a fifth of the PNG's size, and looks the same
                 image.convert("RGB").save(buffer, "webp", quality=82)
                 width, height = image.size
+        except PermissionError as error:
+            raise MmjsdError(
+                f"{folder / name}: cannot be read ({error.strerror}); check its permissions"
+            ) from None
         except Exception:  # Pillow raises whatever the damaged bytes lead it to
             raise MmjsdError(
                 f"{folder / name}: missing or damaged; draw it again with `mmjsd figures`"
