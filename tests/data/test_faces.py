@@ -474,6 +474,15 @@ def test_images_of_another_size_are_refused(sources: Path, skip: bool) -> None:
     assert refused(sources, skip_unreadable=skip).startswith(f"{path}: has 178x217 pixels, not 178x218; ")
 
 
+@pytest.mark.parametrize(("size", "orientation"), [((218, 178), 1), ((178, 218), 6)])
+def test_images_on_their_side_are_refused(sources: Path, size: tuple[int, int], orientation: int) -> None:
+    path = sources / "img_align_celeba" / "000014.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path.write_bytes(jpeg(Image.new("RGB", size), exif=exif))
+    assert refused(sources).startswith(f"{path}: has 218x178 pixels, not 178x218; ")
+
+
 def test_missing_and_extra_images_are_named(sources: Path) -> None:
     images = sources / "img_align_celeba"
     shutil.copy(images / "000001.jpg", images / "000099.jpg")

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mmjsd.data.face_lists import REPLACE, image_name
 from mmjsd.data.official import is_foreign
-from mmjsd.data.preparation import FACE, Unfit, prepare_image, upright_size
+from mmjsd.data.preparation import FACE, Unfit, prepare_image
 from mmjsd.errors import MmjsdError
 from mmjsd.records import sha256_file
 
@@ -183,7 +183,7 @@ def digest_images(folder: str | Path) -> str:
 
 
 class _WrongSize(Exception):
-    pass
+    """The width and height in pixels that an image has."""
 
 
 class _Fault(NamedTuple):
@@ -308,9 +308,12 @@ def _cores() -> int:
 def _read_face(content: bytes) -> Bytes:
     """The image (3, 64, 64) of an aligned 178x218 JPEG: its central 148x148 pixels, bicubically resized."""
     with Image.open(BytesIO(content), formats=("JPEG",)) as image:
-        if (size := upright_size(image)) != FACE.size:
-            raise _WrongSize("has {}x{} pixels, not {}x{}".format(*size, *FACE.size))
-        return prepare_image(image, (3, SIZE, SIZE))[0]
+        if image.size not in (FACE.size, FACE.size[::-1]):  # not decoded, for it may be huge
+            raise _WrongSize(f"{image.width}x{image.height}")
+        face, change = prepare_image(image, (3, SIZE, SIZE))
+        if change:  # it lies on its side
+            raise _WrongSize(change.split()[0])
+        return face
 
 
 def _read_faces(contents: list[bytes]) -> tuple[Bytes, Faults]:
@@ -321,7 +324,8 @@ def _read_faces(contents: list[bytes]) -> tuple[Bytes, Faults]:
         try:
             faces[index] = _read_face(content)
         except _WrongSize as error:
-            faults[index] = _Fault(str(error), skippable=False)
+            reason = "has {} pixels, not {}x{}".format(error, *FACE.size)
+            faults[index] = _Fault(reason, skippable=False)
         except Unfit as error:
             faults[index] = _Fault(str(error))
         except MemoryError:

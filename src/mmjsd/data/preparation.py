@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mmjsd.data import text
 from mmjsd.errors import MmjsdError
 
-__all__ = ["FACE", "Frame", "Unfit", "prepare", "prepare_image", "upright_size"]
+__all__ = ["FACE", "Frame", "Unfit", "prepare", "prepare_image"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PHOTOMETRIC_INTERPRETATION = 262  # tag of TIFF files
 _NEARLY_GREY = 8  # levels between the colours of a pixel, as a JPEG of a grey picture may have
 
 
@@ -195,11 +196,6 @@ def prepare_image(image: Image.Image, shape: Shape) -> tuple[Bytes, str]:
     return pixels.transpose(2, 0, 1), ", ".join(changes)
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a picture once it is turned as its EXIF orientation says, found undecoded."""
-    return image.size if _orientation(image) <= 4 else (image.height, image.width)
-
-
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -237,7 +233,7 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
 
 def _from_16_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.uint32)
-    if getattr(image, "tag_v2", {}).get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_INTERPRETATION) == 0:
         values = 65535 - values  # of TIFF files in which white is 0 Pillow inverts those with 8 bits alone
     if "transparency" in image.info:
         _refuse_transparent(values == image.info["transparency"])
