@@ -694,6 +694,27 @@ def test_sources_are_found_whatever_the_case_of_their_names(sources: Path) -> No
     ]
 
 
+def test_a_folder_that_may_not_be_read_is_told(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the workflow starts, where other errors are tracebacks."""
+    images = sources / "img_align_celeba"
+    assert faces.extent(images)[0] == 21
+
+    def denied(place: object) -> None:
+        raise PermissionError(13, "Permission denied", str(place))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", denied)
+        with pytest.raises(
+            MmjsdError, match=f"^{images}: cannot be read .Permission denied.; check its perm"
+        ):
+            faces.extent(images)
+        (sources / LISTS[0]).unlink()
+        with pytest.raises(
+            MmjsdError, match=f"^{sources}: cannot be read .Permission denied.; check its perm"
+        ):
+            find_sources(sources)
+
+
 def test_what_is_there_instead_is_told(sources: Path) -> None:
     pack(sources).rename(sources / "archive.zip")
     (sources / "Img").mkdir()

@@ -111,9 +111,14 @@ def extent(folder: Path) -> list[int]:
     """Number of the images in a folder, and their bytes together; what else is in there is not looked at.
 
     Raises:
-        MmjsdError: a name twice.
+        MmjsdError: a name twice, or the folder cannot be read.
     """
-    sizes = [entry.stat().st_size for _, entry in _files(folder)]
+    try:
+        sizes = [entry.stat().st_size for _, entry in _files(folder)]
+    except OSError as error:
+        raise MmjsdError(
+            f"{error.filename or folder}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
     return [len(sizes), sum(sizes)]
 
 

@@ -26,9 +26,23 @@ def find(folder: str | Path, wanted: Sequence[Sequence[str]], subfolders: Sequen
         The spelling of each, in the order of ``wanted`` -> its path.
 
     Raises:
-        MmjsdError: some are missing; names all of them, and what is there instead.
+        MmjsdError: some are missing (names all of them, and what is there instead), or the folder cannot be
+            read.
     """
-    folder = Path(folder)
+    try:
+        return _find(Path(folder), wanted, subfolders)
+    except OSError as error:
+        raise MmjsdError(
+            f"{error.filename or folder}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file is one that systems leave behind wherever they look: hidden, or of Windows."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+
+
+def _find(folder: Path, wanted: Sequence[Sequence[str]], subfolders: Sequence[str]) -> dict[str, Path]:
     places = [folder, *(folder / sub for sub in subfolders)]
     found: dict[str, Path] = {}
     missing = []
@@ -45,11 +59,6 @@ def find(folder: str | Path, wanted: Sequence[Sequence[str]], subfolders: Sequen
             f"(looked in it and in its folders {', '.join(subfolders)}; {_instead(places, found)})"
         )
     return found
-
-
-def is_foreign(name: str) -> bool:
-    """Whether a file is one that systems leave behind wherever they look: hidden, or of Windows."""
-    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
 def _in(place: Path, spelling: str) -> Path | None:
