@@ -324,7 +324,7 @@ def _some(names: list[str]) -> str:
 
 
 def _origin(product: Product) -> dict[str, Any]:
-    params = json.loads(json.dumps(product.params))
+    params = json.loads(json.dumps(product.params, allow_nan=False))
     inputs = _hashes(product.inputs) | {name: sha256_file(path) for name, path in product.sources.items()}
     return {"params": params, "code": code_digests(product.code), "inputs": inputs}
 
