@@ -58,6 +58,7 @@ def test_attributes_are_judged_by_average_precision(folder):
     metrics = json.loads(content, parse_constant=pytest.fail)  # no NaN, though random samples hardly vary
     for subset in ("image", "text", "image-text", "mean"):
         assert 0 < metrics[f"representation/average_precision/{subset}"] < 1
+    assert [key for key in metrics if any(other.startswith(f"{key}/") for other in metrics)] == []
     for key in ("coherence/conditional/text/image", "classifier/average_precision/image"):
         assert 0 < metrics[key] < 1
     assert "representation/accuracy/image" not in metrics

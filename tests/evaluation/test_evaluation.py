@@ -26,7 +26,7 @@ from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.summary import summarise
 from mmjsd.reporting.tables import compare
 from mmjsd.subsets import subsets
-from mmjsd.training import load_model
+from mmjsd.training import load_model, read_history
 
 CPU = torch.device("cpu")
 TEXT = Modality("text", "text", (8,), 8)
@@ -49,6 +49,10 @@ def test_metrics_file(store, results):
     )
     assert first["meta/data_source"] == "standin"
     assert first["representation/accuracy/text"] > 0.5  # the data are easy: classes differ in every modality
+    # logged to MLflow beside the curves of training, as files it may be, and a file is no folder
+    keys = {*first, *(f"train/{column}" for column in read_history(results / "run/history.csv")[0])}
+    assert "meta/evaluation_seconds/total" in keys
+    assert [key for key in keys if any(other.startswith(f"{key}/") for other in keys)] == []
     evaluate(results / "run", store, results / "classifiers", QUICK)
     again = json.loads((results / "run/metrics.json").read_text())
     assert {k: v for k, v in first.items() if "seconds" not in k} == {

@@ -102,7 +102,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             about = {"kind": "classifier", "modality": tuple(modality), "classes": 10, "score": 0.9}
             write(made.with_name("model.pt"), about | {"weights": judge.state_dict()})
-        numbers = {"meta/train_seconds": 1.0, "meta/evaluation_seconds": 1.0, "coherence/random": 0.5}
+        numbers = {"meta/train_seconds": 1.0, "meta/evaluation_seconds/total": 1.0, "coherence/random": 0.5}
         numbers |= {"meta/train_samples_per_second": 9.0, "classifier/accuracy/mnist": 0.9}
         METRICS.write_text(json.dumps(numbers | {"meta/data_sha256": "0" * 64, "meta/device": "cpu"}))
         record: dict[str, Any] = {"inputs": {}, "outputs": {}, "params": {}, "made": {}}

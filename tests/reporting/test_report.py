@@ -20,7 +20,7 @@ METRICS = {
     "meta/device": "cpu",
     "meta/train_seconds": 75.0,
     "meta/train_samples_per_second": 1000.0,
-    "meta/evaluation_seconds": 20.0,
+    "meta/evaluation_seconds/total": 20.0,
 }
 RUN = {"objective": "mmjsd", "shared_latent": 20, "private_latent": 0, "epochs": 2, "weights": {"a": 1.0}}
 

@@ -151,7 +151,7 @@ def evaluate(
         "meta/device": model.device.type,
         "meta/train_seconds": sum(row["seconds"] for row in history),
         "meta/train_samples_per_second": final["samples_per_second"],
-        "meta/evaluation_seconds": sum(seconds.values()),
+        "meta/evaluation_seconds/total": sum(seconds.values()),
         **{f"meta/evaluation_seconds/{name}": value for name, value in seconds.items()},
     }
     # what is not defined on these data is left out: JSON has no word for it

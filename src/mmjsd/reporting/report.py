@@ -80,7 +80,7 @@ def _run(
     figures.sort(key=lambda figure: not _is_shown(figure["name"]))
     record = read_record(Path(row["folder"]) / "evaluation.record.json")
     hashes = {**record["inputs"], **record["outputs"]}
-    seconds, judged = metrics["meta/train_seconds"], metrics["meta/evaluation_seconds"]
+    seconds, judged = metrics["meta/train_seconds"], metrics["meta/evaluation_seconds/total"]
     return {
         "title": f"{row['run']}, seed {row['seed']}",
         "anchor": f"{row['run']}-{row['seed']}",
