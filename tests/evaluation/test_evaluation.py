@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import mmjsd
-from conftest import make_store
+from conftest import make_run, make_store
 from mmjsd import params
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split
@@ -20,13 +20,13 @@ from mmjsd.evaluation import coherence, evaluate, load_trained, representation
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.evaluation.quality import precision_recall_distribution
 from mmjsd.metrics import read_metrics
-from mmjsd.models.classifiers import load_classifier, train_classifier
+from mmjsd.models.classifiers import Classifier, load_classifier, train_classifier
 from mmjsd.models.vae import Modality
 from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.summary import summarise
 from mmjsd.reporting.tables import compare
 from mmjsd.subsets import subsets
-from mmjsd.training import load_model, read_history
+from mmjsd.training import build_model, load_model, read_history
 
 CPU = torch.device("cpu")
 TEXT = Modality("text", "text", (8,), 8)
@@ -58,6 +58,16 @@ def test_metrics_file(store, results):
     assert {k: v for k, v in first.items() if "seconds" not in k} == {
         k: v for k, v in again.items() if "seconds" not in k
     }
+
+
+def test_attributes_of_one_modality():
+    """There is no other one that could show the same."""
+    modality = Modality("image", "image", (3, 32, 32), 3072)
+    model = build_model([modality], make_run())
+    judge = Classifier(modality, 4).eval()
+    assert coherence.random_precisions(model, {"image": judge}, 30).tolist() == pytest.approx(
+        [math.nan] * 4, nan_ok=True
+    )
 
 
 def test_evaluates_gaps(store_with_gaps, results):

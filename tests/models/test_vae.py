@@ -59,6 +59,13 @@ def test_shapes(store, private):
     torch.testing.assert_close(model.generate(n=3)["text"].sum(-1), torch.ones(3, 8))
 
 
+def test_generates_what_is_asked_for(store):
+    model, _ = build(store)
+    shared = torch.zeros(2, 20)
+    for targets, expected in ((None, ["mnist", "svhn", "text"]), (("text",), ["text"]), ((), [])):
+        assert list(model.generate_from(shared, targets)) == expected
+
+
 def test_samples_given_an_input_are_consecutive_and_differ(store):
     model, values = build(store)
     assert model.generate(values, n=4)["svhn"].unique(dim=0).shape[0] == 24

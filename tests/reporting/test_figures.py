@@ -10,8 +10,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 from conftest import make_run
+from mmjsd.data.store import Split, read_store, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import evaluate
+from mmjsd.models.classifiers import train_classifier
 from mmjsd.models.vae import Modality
 from mmjsd.params import Evaluation
 from mmjsd.reporting import canvas, figures, generate
@@ -64,6 +66,52 @@ def test_swapping_needs_subspaces(store, results, tmp_path):
     assert list(opened(folder / "figures")) == run_figures(
         store.modalities, subspaces=False, attributes=False
     )
+
+
+def small(store, path, modalities, test, **run_options):
+    """A run that went through all steps on part of a store, and its classifiers."""
+    splits = {}
+    for name, samples in (("train", None), ("test", test)):
+        split = store.splits[name]
+        columns = [list(split.modalities).index(modality) for modality in modalities]
+        split = Split({m: split.modalities[m] for m in modalities}, split.pairs[:, columns], split.labels)
+        splits[name] = split if samples is None else split.sample(np.arange(samples))
+    write_store(
+        path / "part.h5",
+        kind=store.kind,
+        modalities=modalities,
+        classes=store.classes,
+        seed=0,
+        params=store.params,
+        sources={},
+        splits=splits,
+    )
+    part = read_store(path / "part.h5")
+    for modality in modalities:
+        train_classifier(part, modality, path / "classifiers" / modality, epochs=1, seed=1)
+    train(make_run(epochs=1, **run_options), part, path / "run", name="part", seed=1)
+    evaluate(path / "run", part, path / "classifiers", QUICK)
+    draw_run(path / "run", part)
+    return opened(path / "run/figures")
+
+
+def test_latents_of_one_dimension(store, tmp_path):
+    found = small(store, tmp_path, ["mnist", "text"], 60, shared_latent=1, private_latent=1)
+    assert list(found) == run_figures(("mnist", "text"), subspaces=True, attributes=False)
+    assert found["latents"][0].std() > 10
+
+
+@pytest.mark.parametrize("modality", ["mnist", "text"])
+def test_one_modality(store, tmp_path, modality):
+    """There may be no image whose quality can be judged."""
+    found = small(store, tmp_path, [modality], 60)
+    assert list(found) == run_figures((modality,), subspaces=False, attributes=False)
+
+
+def test_few_test_samples(store, tmp_path):
+    """As few as can be clustered; there are not enough for all rows and columns."""
+    found = small(store, tmp_path, ["mnist"], 20, private_latent=2)
+    assert list(found) == run_figures(("mnist",), subspaces=True, attributes=False)
 
 
 def test_the_figures_of_a_dataset(run, tmp_path):

@@ -61,10 +61,11 @@ def random_precisions(model: MultimodalVAE, classifiers: Mapping[str, Classifier
     """Average precision (A,) of what is seen in one modality of samples from the prior against another.
 
     The mean over all pairs of modalities, each in turn giving the attributes its classifier finds more likely
-    than not. NaN for an attribute that all or none of the samples show, on which agreeing is no merit.
+    than not. NaN for an attribute that all or none of the samples show, on which agreeing is no merit, and
+    for all of them where there is one modality.
     """
     logits = _random_logits(model, classifiers, count)
-    found = []
+    found = [torch.full(logits.shape[2:], torch.nan, dtype=torch.float64)]  # counts for nothing beside others
     for seen, given in itertools.permutations(range(len(logits)), 2):
         shown = logits[given] > 0
         varies = shown.any(0) & ~shown.all(0)

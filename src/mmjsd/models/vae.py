@@ -210,7 +210,7 @@ class MultimodalVAE(nn.Module):
     ) -> dict[str, Tensor]:
         """Samples of the target modalities (default: all) given c (B, D), private latents from N(0, I)."""
         samples = {}
-        for name in targets or self.modalities:
+        for name in self.modalities if targets is None else targets:
             private = Gaussian.standard(len(shared), self.private_latent, device=shared.device)
             samples[name] = self.decode_mean(name, private.rsample(generator), shared)
         return samples

@@ -145,9 +145,8 @@ def _reconstructions(trained: Trained) -> Drawn:
 def _interpolation(trained: Trained) -> Drawn:
     model, test = trained.model, trained.test
     modalities = tuple(model.modalities)
-    ends = (
-        test.complete(modalities)[:16].view(2, -1) if len(test) >= 16 else test.complete(modalities)[:2, None]
-    )
+    complete = test.complete(modalities)
+    ends = complete[: 16 if len(complete) >= 16 else 2].view(2, -1)
     figure, axes = sheets(list(modalities), ends.shape[1], COLUMNS, "Interpolation")
     weights = torch.linspace(0, 1, COLUMNS, device=model.device)
 
@@ -176,7 +175,9 @@ def _latents(trained: Trained) -> Drawn:
     panels = [*((name,) for name in modalities), modalities]
     means = torch.cat([test.posterior(subset, samples).mean for subset in panels]).cpu().numpy()
     places = TSNE(
-        init="pca", perplexity=min(30, (len(means) - 1) / 3), random_state=trained.content["seed"]
+        init="pca" if model.shared_latent > 1 else "random",
+        perplexity=min(30, (len(means) - 1) / 3),
+        random_state=trained.content["seed"],
     ).fit_transform(means)
     places = places.reshape(len(panels), len(samples), 2)
     labels, names, coloured = _shown_labels(trained, samples)
