@@ -243,7 +243,8 @@ def main() -> None:
 
     split = random_split(args.rows, 20)
     data = ResidentSplit(split, device)
-    samples = epochs(data, args.batch_size)
+    size = min(args.batch_size, len(data))
+    samples = epochs(data, size)
     batch = data.batch(next(samples))
     images = [batch.values["mnist"], batch.values["svhn"]]
     text = F.one_hot(batch.values["text"], len(ALPHABET)).float().transpose(1, 2).contiguous()
@@ -262,15 +263,15 @@ def main() -> None:
         steps["d compiled"] = lambda: fast.step(data.batch(next(samples)))
     found = measure(steps, args.steps, args.turn, device)
     # a median step has no shuffle in it: each bears its share
-    shuffle = statistics.median(seconds(lambda: data.shuffled(args.batch_size), 1, device) for _ in range(9))
+    shuffle = statistics.median(seconds(lambda: data.shuffled(size), 1, device) for _ in range(9))
     for name in found:
         if name[0] in "de":
-            found[name] += shuffle / (len(data) // args.batch_size)
+            found[name] += shuffle / (len(data) // size)
 
     autocast_to = "bfloat16" if isinstance(eager.precision, torch.autocast) else "float32"
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(
-        f"{args.objective}, batch {args.batch_size}, {device}, {args.threads} threads, "
+        f"{args.objective}, batch {size}, {device}, {args.threads} threads, "
         f"torch {torch.__version__}, ours in {autocast_to}, {count(eager.model):,} parameters, "
         f"{args.steps} steps{load}\n"
     )
@@ -290,7 +291,7 @@ def main() -> None:
             own = f"{found[step] / found[name]:.2f}" if step else ""
             print(
                 f"| {name:10} | {title:25} | {1000 * found[name]:7.2f} "
-                f"| {args.batch_size / found[name]:9,.0f} | {found['a'] / found[name]:6.2f} | {own:>10} |"
+                f"| {size / found[name]:9,.0f} | {found['a'] / found[name]:6.2f} | {own:>10} |"
             )
 
 

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import functools
 import shutil
 import signal
@@ -13,6 +14,7 @@ from conftest import make_run, make_split
 from mmjsd import checkpoint, objectives, training
 from mmjsd.data import batches
 from mmjsd.data.batches import ResidentSplit, StreamedSplit
+from mmjsd.data.store import Split, Table
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted
 
@@ -339,6 +341,48 @@ def test_load_executes_nothing(tmp_path, capsys):
 def test_no_such_device(store, tmp_path):
     with pytest.raises(MmjsdError, match="device: cuda:77"):
         train(store, tmp_path, run_options={"device": "cuda:77"})
+
+
+def test_only_samples_that_exist_are_counted(store, tmp_path, monkeypatch):
+    """In a batch larger than the data: in the history, in the progress and in what repays compilation."""
+    bars, samples = [], []
+
+    class Bar:
+        def __init__(self, total, **_):
+            bars.append(self)
+            self.total, self.n = total, 0
+
+        def update(self, count):
+            self.n += count
+
+        def set_postfix(self, **_):
+            pass
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(training, "tqdm", Bar)
+    monkeypatch.setattr(training.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(training, "repays_compilation", lambda _, count, __: samples.append(count))
+    for batch_size, used in ((1000, 120), (50, 100)):  # of 120 samples
+        train(store, tmp_path / str(batch_size), run_options={"batch_size": batch_size, "epochs": 2})
+        for row in training.read_history(tmp_path / str(batch_size) / "history.csv"):
+            assert row["samples_per_second"] * row["seconds"] == pytest.approx(used)
+    assert [(bar.total, bar.n) for bar in bars] == [(240, 240), (200, 200)]
+    assert samples == [240, 200]
+
+
+def test_one_sample(store, tmp_path):
+    """Enough where no network normalises its batches, else refused."""
+    alone = dataclasses.replace(store, splits={"train": store.splits["train"].sample(np.arange(1))})
+    train(alone, tmp_path / "digits")
+    face = np.zeros((1, 3, 64, 64), np.uint8)
+    table = Table("image", face, np.zeros((1, 40), np.uint8))
+    split = Split({"image": table}, np.zeros((1, 1), np.int32), np.zeros((1, 40), np.uint8))
+    alone = dataclasses.replace(store, splits={"train": split})
+    with pytest.raises(MmjsdError, match=r"^datasets\.tiny: has one training sample, .* need two at least$"):
+        train(alone, tmp_path / "face", run_options={"network_width": 0.05})
+    assert list((tmp_path / "face").iterdir()) == []
 
 
 def test_batches_are_what_the_store_holds(store):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.utils import clip_grads_with_norm_
 from tqdm import tqdm
 
@@ -71,8 +72,8 @@ def train(
         asked_to_end: gives the signal that asks the process to end, if there was one.
 
     Raises:
-        MmjsdError: a checkpoint damaged or of other parameters, no such device, or a loss, gradient or
-            weight that is not finite: the last good checkpoint is kept.
+        MmjsdError: a single sample, a checkpoint damaged or of other parameters, no such device, or a loss,
+            gradient or weight that is not finite: the last good checkpoint is kept.
         Interrupted: the process is asked to end, and the checkpoint is written.
     """
     torch.set_num_threads(run.threads)
@@ -90,11 +91,17 @@ def train(
     unfinished = folder / "checkpoint.pt"
     history, partial = _resume(unfinished, fingerprint, replace, model, optimiser)
 
-    steps = max(1, len(data) // run.batch_size)
-    if repays_compilation(run.compile, run.epochs * steps * run.batch_size, device):
+    size = min(run.batch_size, len(data))
+    steps = len(data) // size
+    if size == 1 and any(isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) for m in model.modules()):
+        raise MmjsdError(
+            f"datasets.{run.dataset}: has one training sample, and its networks, which normalise each batch, "
+            "need two at least"
+        )
+    if repays_compilation(run.compile, run.epochs * steps * size, device):
         objective = torch.compile(objective)
     precision = autocast(run.precision, device)
-    progress = _Progress(f"{name} seed {seed}", run.epochs, steps, run.batch_size)
+    progress = _Progress(f"{name} seed {seed}", run.epochs, steps, size)
     saver = _Saver(unfinished, fingerprint, model, optimiser, history, asked_to_end)
     for epoch in range(len(history), run.epochs):
         where = f"runs.{name}: epoch {epoch + 1}"
@@ -134,7 +141,7 @@ def train(
         history.append(
             {"epoch": epoch + 1, "loss": losses.mean().item()}
             | {term: (total / steps).item() for term, total in sums.items()}
-            | {"samples_per_second": steps * run.batch_size / seconds, "seconds": seconds}
+            | {"samples_per_second": steps * size / seconds, "seconds": seconds}
         )
         progress.epoch(history[-1])
         saver.save(checkpoint.random_state())
