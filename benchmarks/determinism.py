@@ -35,9 +35,9 @@ def parameters(steps: int) -> dict[str, Any]:
     places |= {
         f"{count}-threads": {"threads": count} for count in (2, 4, 8) if count <= (os.cpu_count() or 1)
     }
-    places |= (
-        {"gpu": {"device": "cuda"}, "gpu-again": {"device": "cuda"}} if torch.cuda.is_available() else {}
-    )
+    if torch.accelerator.is_available():
+        gpu = {"device": torch.accelerator.current_accelerator().type}
+        places |= {"gpu": gpu, "gpu-again": gpu}
     return {
         "seeds": [1],
         "datasets": {

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from mmjsd.data.batches import Batch, ResidentSplit
 from mmjsd.data.store import Split, Table
 from mmjsd.data.text import ALPHABET, word_table
-from mmjsd.devices import autocast, pick_device
+from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.models.vae import modalities_of
 from mmjsd.objectives import OBJECTIVES
 from mmjsd.params import Run
@@ -151,14 +151,15 @@ class Ours:
 
     def __init__(self, run: Run, split: Split, device: torch.device, compiled: bool):
         modalities = modalities_of(split)
-        self.model = build_model(modalities, run).to(device)
+        self.model = build_model(modalities, run).to(device).to(memory_format=image_layout(device))
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=run.learning_rate, fused=True)
         objective: Any = OBJECTIVES[run.objective](modalities, run)
         self.objective = torch.compile(objective) if compiled else objective
-        self.precision = autocast(run.precision, device)
+        self.precision = pick_precision(run.precision, device)
+        self.computing = autocast(self.precision, device)
 
     def step(self, batch: Batch) -> None:
-        with self.precision:
+        with self.computing:
             loss, _ = self.objective(self.model, batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -191,13 +192,13 @@ def epochs(data: ResidentSplit, batch_size: int) -> Iterator[Tensor]:
 
 def seconds(step: Callable[[], object], repeat: int, device: torch.device) -> float:
     """Time of one of `repeat` steps, waiting for the device before and after."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
     started = time.perf_counter()
     for _ in range(repeat):
         step()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
     return (time.perf_counter() - started) / repeat
 
 
@@ -215,7 +216,7 @@ def measure(
     for _ in range(math.ceil(count / turn)):
         for name, step in steps.items():
             seconds(step, 1, device)  # brings its weights back into the caches
-            if device.type == "cuda":
+            if device.type != "cpu":
                 times[name].append(seconds(step, turn, device))
             else:
                 times[name] += [seconds(step, 1, device) for _ in range(turn)]
@@ -229,7 +230,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="timed steps of each row")
     parser.add_argument("--turn", type=int, default=5, help="steps of a row before it is the next one's turn")
     parser.add_argument("--objective", choices=sorted(OBJECTIVES), default="mmjsd")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--device", default="auto", help="as the parameter of a run")
     parser.add_argument("--precision", default="auto", help="of our steps: auto, float32 or bfloat16")
     parser.add_argument("--rows", type=int, default=10_000, help="images of a modality; 20 pairs each")
     parser.add_argument("--no-compile", action="store_true", help="leave out the compiled rows")
@@ -268,11 +269,10 @@ def main() -> None:
         if name[0] in "de":
             found[name] += shuffle / (len(data) // size)
 
-    autocast_to = "bfloat16" if isinstance(eager.precision, torch.autocast) else "float32"
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     print(
         f"{args.objective}, batch {size}, {device}, {args.threads} threads, "
-        f"torch {torch.__version__}, ours in {autocast_to}, {count(eager.model):,} parameters, "
+        f"torch {torch.__version__}, ours in {eager.precision}, {count(eager.model):,} parameters, "
         f"{args.steps} steps{load}\n"
     )
     titles = {

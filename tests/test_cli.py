@@ -163,8 +163,9 @@ def test_what_goes_wrong_has_its_exit_code(
         lambda: torch.empty(1 << 60),
         lambda: np.empty(1 << 56),
         lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")),
+        lambda: (_ for _ in ()).throw(RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)")),
     ],
-    ids=["torch", "numpy", "GPU"],
+    ids=["torch", "numpy", "GPU", "Apple"],
 )
 def test_too_little_memory_is_told(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]

@@ -1,11 +1,14 @@
 """What is noted of the place where something is made."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmjsd import environment
+from pretended import pretended_gpu
 
 
 @pytest.fixture
@@ -57,3 +60,36 @@ def test_git_that_fails_is_told(repository: Path, capsys: pytest.CaptureFixture[
 def test_without_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert "git.commit" not in environment.describe()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("cuda", "a pretended cuda"), ("xpu", "a pretended xpu"), ("mps", "mps")]
+)
+def test_the_gpu_is_named(kind, name):
+    with pretended_gpu(kind):
+        assert environment.describe()["machine.gpu"] == name
+
+
+def test_a_gpu_that_does_not_work_is_not(monkeypatch):
+    """A finished run must not fail for that."""
+
+    def broken():
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable")
+
+    with pretended_gpu("cuda"):
+        monkeypatch.setattr(torch.get_device_module("cuda"), "get_device_name", broken)
+        assert "machine.gpu" not in environment.describe()
+
+
+def test_no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert "machine.gpu" not in environment.describe()
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: None)
+    assert "machine.gpu" not in environment.describe()
+
+
+def test_a_step_without_torch_has_used_none(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    assert "machine.gpu" not in environment.describe()
+    assert "torch" not in sys.modules

@@ -155,6 +155,18 @@ def test_no_step_depends_on_the_code_of_a_later_one(chosen: Params) -> None:
     assert "mmjsd.models.classifiers" not in training
 
 
+def test_a_step_uses_a_gpu_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the drivers of NVIDIA have in /dev; how many steps share others is up to the cores."""
+    monkeypatch.setattr(pipeline, "Path", lambda path: tmp_path if path == "/dev" else Path(path))
+    devices = ("auto", "cpu", "cuda", "cuda:1", "mps", "xpu:0")
+    for there in ("null", "nvidiactl", "kfd", "dri"):
+        (tmp_path / there).touch()
+        assert [pipeline.gpus(device) for device in devices] == [0] * 6
+    (tmp_path / "nvidia0").touch()
+    (tmp_path / "nvidia1").touch()
+    assert [pipeline.gpus(device) for device in devices] == [1, 0, 1, 1, 1, 1]
+
+
 def test_every_kind_has_a_builder() -> None:
     assert all(callable(importlib.import_module(name).build) for name in pipeline.BUILDERS.values())
     assert set(params.MODALITIES) == set(pipeline.BUILDERS)

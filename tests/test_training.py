@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import mmjsd
 from conftest import make_run, make_split
-from mmjsd import checkpoint, objectives, training
+from mmjsd import checkpoint, devices, objectives, training
 from mmjsd.data import batches
 from mmjsd.data.batches import ResidentSplit, StreamedSplit
 from mmjsd.data.store import Split, Table
@@ -156,6 +156,16 @@ def test_resumes_exactly_when_compiled(store, tmp_path, monkeypatch):
     train(store, tmp_path / "whole", **compiled)
     begun_again_and_again(store, tmp_path / "broken", 1, **compiled)
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_going_on_on_another_processor_is_told(store, tmp_path, monkeypatch, capsys):
+    """`precision: auto` may be another there."""
+    for native, precision, step in ((True, "bfloat16", interrupted), (False, "float32", train)):
+        monkeypatch.setattr(devices, "_processor_has_bfloat16", lambda native=native: native)
+        assert capsys.readouterr().err == ""
+        step(store, tmp_path, **({"monkeypatch": monkeypatch, "after": 1} if step is interrupted else {}))
+        assert torch.load(tmp_path / "checkpoint.pt")["how"] == f"on cpu in {precision}, not compiled"
+    assert "computed on cpu in bfloat16, not compiled until here, and on cpu in" in capsys.readouterr().err
 
 
 def test_checkpoint_of_other_parameters(store, tmp_path, monkeypatch):
@@ -339,8 +349,9 @@ def test_load_executes_nothing(tmp_path, capsys):
 
 
 def test_no_such_device(store, tmp_path):
-    with pytest.raises(MmjsdError, match="device: cuda:77"):
-        train(store, tmp_path, run_options={"device": "cuda:77"})
+    with pytest.raises(MmjsdError, match=r"^device: cuda:77 is not there"):
+        train(store, tmp_path / "run", run_options={"device": "cuda:77"})
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_samples_that_exist_are_counted(store, tmp_path, monkeypatch):

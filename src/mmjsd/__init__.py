@@ -12,10 +12,10 @@ __version__ = "0.1.0"
 
 
 def load(folder: str | Path, device: str = "cpu") -> "MultimodalVAE":
-    """The trained model of results/<dataset>/<run>/seed-<n>, in eval mode.
+    """The trained model of results/<dataset>/<run>/seed-<n>, in eval mode, on a device such as `auto`.
 
     Raises:
-        mmjsd.errors.MmjsdError: no model there, or a damaged one.
+        mmjsd.errors.MmjsdError: no model there or a damaged one, or no such device.
     """
     from mmjsd.training import load_model  # torch takes seconds to import
 

@@ -18,17 +18,18 @@ def average_precisions(scores: Tensor, present: Tensor) -> Tensor:
         present: (N, A), whether they have it.
 
     Returns:
-        (A,) shares in 0..1; of scores without any information, the attribute's frequency. NaN for an
-        attribute that no sample has.
+        float64 (A,) on the CPU: shares in 0..1; of scores without any information, the attribute's frequency.
+        NaN for an attribute that no sample has.
     """
+    scores, present = scores.cpu(), present.cpu()
     order = scores.argsort(0, descending=True)
     ranked, hits = scores.gather(0, order), present.gather(0, order).double()
     found = hits.cumsum(0)
-    ranks = torch.arange(1, len(scores) + 1, dtype=torch.float64, device=scores.device)[:, None]
+    ranks = torch.arange(1, len(scores) + 1, dtype=torch.float64)[:, None]
     # equal scores: the precision at the last of them counts for all
     last = torch.ones_like(ranked, dtype=torch.bool)
     last[:-1] = ranked[1:] != ranked[:-1]
-    places = torch.arange(len(scores), device=scores.device)[:, None].expand_as(ranked)
+    places = torch.arange(len(scores))[:, None].expand_as(ranked)
     end = torch.where(last, places, len(scores)).flip(0).cummin(0).values.flip(0)
     precision = (found / ranks).gather(0, end)
     return (precision * hits).sum(0) / torch.where(found[-1] > 0, found[-1], math.nan)

@@ -76,15 +76,16 @@ def unpickled(path: Path, remedy: str) -> Any:
         raise MmjsdError(f"{path}: damaged, or not a file of weights; {remedy}") from None
 
 
-def random_state() -> dict[str, Any]:
-    """States of all generators training draws from."""
+def random_state(device: torch.device) -> dict[str, Any]:
+    """States of all generators that training on a device draws from: its own, and that of the CPU."""
     state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
+    if device.type != "cpu":
+        state[device.type] = torch.get_device_module(device).get_rng_state()
     return state
 
 
-def restore_random_state(state: dict[str, Any]) -> None:
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Restore the states of `random_state`, that of the device if it was on such a device."""
     torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
+    if device.type != "cpu" and device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type])

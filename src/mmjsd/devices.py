@@ -1,64 +1,154 @@
-"""Where a run computes, and how fast it may: device, threads, precision, compilation."""
+"""Where a run computes, and what that device can do: precision, memory, layout of images."""
 
 import contextlib
-import itertools
-import os
-import shutil
-import tempfile
+import random
+import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
-from filelock import FileLock, Timeout
+from torch import Tensor
 
 from mmjsd.errors import MmjsdError
 
-__all__ = ["autocast", "memory_budget", "pick_device", "repays_compilation"]
+__all__ = [
+    "as_float64",
+    "autocast",
+    "image_layout",
+    "memory_budget",
+    "pick_device",
+    "pick_precision",
+    "pins_memory",
+    "widest_float",
+]
 
-_held: list[FileLock] = []
+#: Accelerators: GPUs of NVIDIA and, by ROCm, of AMD; of Apple; of Intel.
+_KINDS = ("cuda", "mps", "xpu")
+#: Bytes that a process takes of a GPU before it computes anything; differences below that say nothing.
+_CONTEXT = 2**27
+
+
+# --- Which device -----------------------------------------------------------------------------------------
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device of a `device` parameter; `auto` takes the GPU with the fewest runs, else the CPU.
+    """Choose the device of a `device` parameter and make it torch's current one.
+
+    `auto` takes an accelerator that works, else the CPU; if one is there and none works, a line says why.
+    Of several GPUs it takes the one with the most free memory at the moment, and of those about as free any:
+    runs that start together spread by chance, and later ones see the memory that earlier ones take. GPUs are
+    kept from it by the driver's own variables, such as CUDA_VISIBLE_DEVICES.
 
     Raises:
-        MmjsdError: a GPU is asked for and there is none, or not that one.
+        MmjsdError: the device asked for is not there, or does not work.
     """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if wanted == "cpu" or (wanted == "auto" and not gpus):
+    if wanted == "cpu":
         return torch.device("cpu")
-    device = torch.device(wanted if wanted != "auto" else _free_gpu(gpus))
-    if (device.index or 0) >= gpus:
-        raise MmjsdError(f"device: {wanted} is asked for, but {gpus} GPU(s) found; use auto or cpu")
-    torch.cuda.set_device(device.index or 0)
-    return torch.device("cuda", device.index or 0)
+    there, problem = _accelerators()
+    if wanted != "auto":
+        asked = torch.device(wanted)
+        device = torch.device(asked.type, asked.index or 0)
+        if device not in there:
+            found = ", ".join(map(str, there)) or problem or "no accelerator"
+            raise MmjsdError(f"device: {wanted} is not there (found: {found}); use auto or cpu")
+        if problem := _problem(device):
+            raise MmjsdError(f"device: {wanted} does not work ({problem}); use auto or cpu")
+        return _made_current(device)
+    for device in _most_free_first(there):
+        problem = _problem(device)
+        if problem is None:
+            return _made_current(device)
+    if problem:
+        print(f"device: no GPU works ({problem}); computing on the CPU", file=sys.stderr, flush=True)
+    return torch.device("cpu")
 
 
-def _free_gpu(gpus: int) -> str:
-    """Runs that start at the same time spread over the GPUs: each holds the lock of a place until it ends."""
-    for place, gpu in itertools.product(itertools.count(), range(gpus)):
-        lock = FileLock(Path(tempfile.gettempdir()) / f"mmjsd-gpu{gpu}-place{place}.lock")
-        with contextlib.suppress(Timeout):
-            lock.acquire(timeout=0)
-            _held.append(lock)
-            return f"cuda:{gpu}"
-    raise AssertionError("unreachable")
+def _accelerators() -> tuple[list[torch.device], str | None]:
+    """The accelerators that torch can use, or none and what it says of that."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")  # a driver that is too old is told by a warning
+        kind = torch.accelerator.current_accelerator()
+        if kind is not None and kind.type in _KINDS and torch.accelerator.is_available():
+            count = torch.accelerator.device_count()
+            return [torch.device(kind.type, index) for index in range(count)], None
+    return [], _in_short(told[-1].message) if told else None
 
 
-def memory_budget(device: torch.device) -> int:
-    """Bytes of data to keep on the device: half of what is free now, for several runs may share it."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] // 2
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+def _most_free_first(devices: list[torch.device]) -> list[torch.device]:
+    if len(devices) < 2:
+        return devices
+    free = {device: _free_memory(device) for device in devices}
+    most = max(free.values())
+    # a generator of its own: the order must not change the numbers of a run
+    shuffled = random.Random().sample(devices, len(devices))
+    return sorted(shuffled, key=lambda device: (most - free[device]) // _CONTEXT)
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes of a GPU that no process uses; 0 where the driver's tools do not tell.
+
+    Asked of these tools, for asking the GPU itself would occupy some of each: of one in exclusive mode, all.
+    """
+    module = torch.get_device_module(device)
+    try:
+        return module.get_device_properties(device).total_memory - module.device_memory_used(device)
+    except Exception:  # whatever they raise where they are missing, or not permitted
+        return 0
+
+
+def _problem(device: torch.device) -> str | None:
+    """Why a device cannot compute, if so: it is full, another process has it, its driver is too old, ..."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what then fails
+            ones = torch.ones(8, 8, device=device)
+            (ones @ ones).sum().item()
+    except Exception as error:  # whatever a driver's failure is raised as
+        return _in_short(error)
+    return None
+
+
+def _made_current(device: torch.device) -> torch.device:
+    torch.accelerator.set_device_index(device.index)
+    return device
+
+
+def _in_short(told: object) -> str:
+    """The first sentence of an error or warning."""
+    lines = str(told).strip().splitlines() or [type(told).__name__]
+    return lines[0].split(". ")[0].rstrip(".")[:200]
+
+
+# --- What it can do ---------------------------------------------------------------------------------------
+
+
+def pick_precision(wanted: str, device: torch.device) -> str:
+    """Choose what networks compute in, `float32` or `bfloat16`, of a `precision` parameter.
+
+    `auto` is bfloat16 on processors that compute in it natively.
+
+    Raises:
+        MmjsdError: bfloat16 is asked for, and the device does not have it.
+    """
+    if wanted == "auto":
+        return "bfloat16" if device.type == "cpu" and _processor_has_bfloat16() else "float32"
+    if wanted == "bfloat16":
+        try:
+            with warnings.catch_warnings(action="error", category=UserWarning), autocast(wanted, device):
+                ones = torch.ones(8, 8, device=device)
+                (ones @ ones).sum().item()
+        except Exception as error:  # whatever a driver's failure is raised as
+            raise MmjsdError(
+                f"precision: bfloat16 does not work on {device} ({_in_short(error)}); use auto or float32"
+            ) from None
+    return wanted
 
 
 def autocast(precision: str, device: torch.device) -> Any:
-    """Context of the networks' precision; `auto` is bfloat16 on processors that compute in it natively."""
-    if precision == "auto":
-        precision = "bfloat16" if device.type == "cpu" and _processor_has_bfloat16() else "float32"
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    """Context in which networks compute in a precision that `pick_precision` chose."""
+    return contextlib.nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
 
 
 def _processor_has_bfloat16() -> bool:
@@ -67,13 +157,72 @@ def _processor_has_bfloat16() -> bool:
     return False
 
 
-def repays_compilation(wanted: str, samples: int, device: torch.device) -> bool:
-    """Whether to compile a run of so many samples.
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64 on devices all of which have it; Apple's GPUs have none, and not all of Intel's do."""
+    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
 
-    Measured on two cores: compiling takes 20-40 s and then saves 3-15 % of a step of about 0.4 ms a sample,
-    so that it is repaid after one to two million samples. Needs a C++ compiler.
+
+def as_float64(values: Tensor) -> Tensor:
+    """Values in double precision, on the CPU if their device may not have it."""
+    return (values if widest_float(values.device) == torch.float64 else values.cpu()).double()
+
+
+def image_layout(device: torch.device) -> torch.memory_format:
+    """The layout that convolutions are fastest in.
+
+    Channels last but on Apple's GPUs, where it is slower, and fails in some versions of torch (its issues
+    188371 and 193349).
     """
-    if wanted == "auto":
-        has_compiler = device.type == "cuda" or any(map(shutil.which, ("c++", "g++", "clang++")))
-        return has_compiler and samples >= (2_000_000 if device.type == "cpu" else 20_000_000)
-    return wanted == "on"
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
+
+
+def pins_memory(device: torch.device) -> bool:
+    """Whether data come to the device faster from pinned memory, and while it computes.
+
+    On others such a copy must be waited for: on MPS it may read memory that is already in use for
+    something else (torch's issue 189690).
+    """
+    return device.type in ("cuda", "xpu")
+
+
+# --- Memory -----------------------------------------------------------------------------------------------
+
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def memory_budget(device: torch.device) -> int:
+    """Bytes of data to keep on the device: half of what is free now, for several runs may share it."""
+    if device.type in ("cpu", "mps"):
+        free = min([psutil.virtual_memory().available, *_left_in_control_groups()])
+        if device.type == "mps":  # has a part of the machine's memory
+            free = min(free, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+        return max(0, free) // 2
+    try:
+        return torch.get_device_module(device).mem_get_info(device)[0] // 2
+    except RuntimeError:  # drivers of some of Intel's GPUs don't tell
+        return 0
+
+
+def _left_in_control_groups() -> Iterator[int]:
+    """Bytes left to each control group of this process that has a limit: a container, a batch job (Linux)."""
+    try:
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, limit, used, cached = _CONTROL_GROUPS, "memory.max", "memory.current", "inactive_file"
+        elif "memory" in controllers.split(","):  # version 1
+            top, limit, used = _CONTROL_GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = "total_inactive_file"
+        else:
+            continue
+        group = top / path.lstrip("/")
+        # up to the top, for in a container the path may be that outside of it
+        for folder in (group, *group.parents[: len(group.parts) - len(top.parts)]):
+            with contextlib.suppress(OSError, ValueError, KeyError):  # not there, or no limit ("max")
+                parts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                taken = int((folder / used).read_text()) - int(parts[cached])
+                yield int((folder / limit).read_text()) - taken

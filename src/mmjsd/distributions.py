@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from mmjsd.devices import widest_float
+
 __all__ = ["Gaussian", "jensen_shannon", "kl_divergence", "product_of_experts", "stratified_mixture"]
 
 
@@ -115,12 +117,13 @@ def stratified_mixture(
     device = experts.mean.device
     order = torch.randperm(batch, generator=generator, device=device)
     if weights.dim() == 1:
-        quota = weights.to(torch.float64) / weights.sum() * batch
+        wide = widest_float(device)
+        quota = weights.to(wide) / weights.sum() * batch
         counts = torch.floor(quota + 1e-6)
-        tie_break = torch.rand(count, generator=generator, device=device, dtype=torch.float64)
+        tie_break = torch.rand(count, generator=generator, device=device, dtype=wide)
         rank = torch.argsort(torch.argsort(quota - counts + 1e-6 * tie_break, descending=True))
         counts = counts + (rank < batch - counts.sum())
-        choice = torch.searchsorted(torch.cumsum(counts, 0), order.to(torch.float64), right=True)
+        choice = torch.searchsorted(torch.cumsum(counts, 0), order.to(wide), right=True)
     else:
         # one point in each of B equal strata of the unit interval, cut at the cumulated weights
         jitter = torch.rand((), generator=generator, device=device)

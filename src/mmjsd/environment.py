@@ -64,6 +64,13 @@ def _processor() -> str:
 
 
 def _gpu() -> str | None:
-    # a step that has not imported torch has not used a GPU
-    torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None
+    """The GPU that torch's current device is, or would be if one were used."""
+    torch = sys.modules.get("torch")  # a step that has not imported it has not used a GPU
+    try:
+        if torch is None or not torch.accelerator.is_available():
+            return None
+        kind = torch.accelerator.current_accelerator().type
+        module = torch.get_device_module(kind)
+        return module.get_device_name() if hasattr(module, "get_device_name") else kind
+    except Exception:  # one that is there and cannot be used fails with whatever its driver says
+        return None

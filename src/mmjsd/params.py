@@ -141,8 +141,8 @@ class Training(_Section):
     """Learning rate of Adam."""
     gradient_clipping: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """Largest norm of a step's gradient, all parameters together; longer ones are scaled down. null: any."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:(0|[1-9][0-9]?))?)$")] = "auto"
-    """`auto` (a GPU where there is one), `cpu`, `cuda` or `cuda:N`."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]?))?)$")] = "auto"
+    """`auto` (a GPU if one works, or `cpu`), `cpu`, `cuda[:N]` (NVIDIA, AMD), `mps` (Apple), `xpu[:N]`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast of the networks; `auto`: bfloat16 on processors that compute it natively, else float32."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -416,7 +416,7 @@ def _explain(fault: Any) -> str:
         case "string_type":
             message = "must be text"
         case "string_pattern_mismatch":
-            message = "must be auto, cpu, cuda or cuda:N"
+            message = "must be auto, cpu, cuda, cuda:N, mps, xpu or xpu:N"
         case "too_short" | "string_too_short":
             message = "must not be empty"
         case "dict_type" | "model_type" | "model_attributes_type":

@@ -14,9 +14,10 @@ from torch.nn.utils import clip_grads_with_norm_
 from tqdm import tqdm
 
 from mmjsd import checkpoint
+from mmjsd.compilation import repays_compilation
 from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store
-from mmjsd.devices import autocast, memory_budget, pick_device, repays_compilation
+from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted
 from mmjsd.models.vae import Modality, MultimodalVAE, modalities_of
@@ -58,8 +59,9 @@ def train(
 
     After every epoch, within long ones, and before the end that a signal asks for, `checkpoint.pt` is
     replaced. Where there is one, training goes on from it exactly: the same parameters, optimiser, order of
-    the samples and random states, so the same numbers as without the interruption. It is left to the caller,
-    who removes it once the results are safe.
+    the samples and random states, so the same numbers as without the interruption; a line says so if it was
+    computed otherwise until then (on another kind of device, in another precision, compiled or not), and the
+    numbers are not exactly those. It is left to the caller, who removes it once the results are safe.
 
     Args:
         run: resolved parameters.
@@ -72,25 +74,23 @@ def train(
         asked_to_end: gives the signal that asks the process to end, if there was one.
 
     Raises:
-        MmjsdError: a single sample, a checkpoint damaged or of other parameters, no such device, or a loss,
-            gradient or weight that is not finite: the last good checkpoint is kept.
+        MmjsdError: a single sample, a checkpoint damaged or of other parameters, no such device or precision,
+            or a loss, gradient or weight that is not finite: the last good checkpoint is kept.
         Interrupted: the process is asked to end, and the checkpoint is written.
     """
     torch.set_num_threads(run.threads)
     torch.manual_seed(seed)
     device = pick_device(run.device)
+    precision = pick_precision(run.precision, device)
     folder.mkdir(parents=True, exist_ok=True)
 
     budget = memory_budget(device) if run.resident_bytes is None else run.resident_bytes
     here = fits(store.splits["train"], budget)
     data = (ResidentSplit if here else StreamedSplit)(store.splits["train"], device)
     modalities = modalities_of(store.splits["train"])
-    model = build_model(modalities, run).to(device)
+    model = build_model(modalities, run).to(device).to(memory_format=image_layout(device))
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
     objective: Any = OBJECTIVES[run.objective](modalities, run)
-    unfinished = folder / "checkpoint.pt"
-    history, partial = _resume(unfinished, fingerprint, replace, model, optimiser)
-
     size = min(run.batch_size, len(data))
     steps = len(data) // size
     if size == 1 and any(isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) for m in model.modules()):
@@ -98,14 +98,19 @@ def train(
             f"datasets.{run.dataset}: has one training sample, and its networks, which normalise each batch, "
             "need two at least"
         )
-    if repays_compilation(run.compile, run.epochs * steps * size, device):
+    computing = autocast(precision, device)
+    is_compiled = repays_compilation(run.compile, run.epochs * steps * size, device)
+    if is_compiled:
         objective = torch.compile(objective)
-    precision = autocast(run.precision, device)
+    how = f"on {device.type} in {precision}, {'compiled' if is_compiled else 'not compiled'}"
+    unfinished = folder / "checkpoint.pt"
+    history, partial = _resume(unfinished, fingerprint, replace, model, optimiser, how)
+
     progress = _Progress(f"{name} seed {seed}", run.epochs, steps, size)
-    saver = _Saver(unfinished, fingerprint, model, optimiser, history, asked_to_end)
+    saver = _Saver(unfinished, fingerprint, model, optimiser, history, how, asked_to_end)
     for epoch in range(len(history), run.epochs):
         where = f"runs.{name}: epoch {epoch + 1}"
-        at_start = checkpoint.random_state()
+        at_start = checkpoint.random_state(device)
         order = data.shuffled(run.batch_size)
         losses = torch.zeros(steps, device=device)
         sums: dict[str, torch.Tensor] = {}
@@ -115,10 +120,10 @@ def train(
             losses, done = partial["losses"].to(device), partial["steps"]
             sums = {term: value.to(device) for term, value in partial["sums"].items()}
             started -= partial["seconds"]
-            checkpoint.restore_random_state(partial["random"])
+            checkpoint.restore_random_state(partial["random"], device)
             partial = None
         for step, batch in enumerate(data.batches(order[done:]), start=done):
-            with precision:
+            with computing:
                 loss, terms = objective(model, batch, _warmup(run, epoch + (step + 1) / steps, device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -134,7 +139,8 @@ def train(
             if saver.is_due() and step + 1 < steps:
                 _refuse_unless_finite(finite, done, list(sums), model, where, unfinished)
                 so_far = {"losses": losses, "sums": sums, "steps": step + 1}
-                so_far |= {"seconds": time.perf_counter() - started, "random": checkpoint.random_state()}
+                so_far |= {"seconds": time.perf_counter() - started}
+                so_far |= {"random": checkpoint.random_state(device)}
                 saver.save(at_start, so_far)
         _refuse_unless_finite(finite, done, list(sums), model, where, unfinished)
         seconds = time.perf_counter() - started
@@ -144,7 +150,7 @@ def train(
             | {"samples_per_second": steps * size / seconds, "seconds": seconds}
         )
         progress.epoch(history[-1])
-        saver.save(checkpoint.random_state())
+        saver.save(checkpoint.random_state(device))
     progress.close()
 
     atomic_write(folder / "history.csv", _as_csv(history))
@@ -170,8 +176,12 @@ _SAID = {"run": dict, "name": str, "seed": int, "data_sha256": str, "modalities"
 def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, dict[str, Any]]:
     """The trained model of a run's folder, in eval mode, and what its file says of it.
 
+    Args:
+        folder: results/<dataset>/<run>/seed-<n>.
+        device: as the `device` parameter names it.
+
     Raises:
-        MmjsdError: no model there, or a damaged one.
+        MmjsdError: no model there or a damaged one, or no such device.
     """
     path = Path(folder) / "model.pt"
     content = checkpoint.read(path, "model", "train the run (again) with `mmjsd train`")
@@ -183,7 +193,8 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
         model.load_state_dict(content["weights"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, MmjsdError):
         raise MmjsdError(f"{path}: written by another version; train the run again") from None
-    return model.to(device).eval(), content
+    place = pick_device(device)
+    return model.to(place).to(memory_format=image_layout(place)).eval(), content
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
@@ -207,9 +218,20 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def _resume(
-    path: Path, fingerprint: str, replace: bool, model: MultimodalVAE, optimiser: torch.optim.Optimizer
+    path: Path,
+    fingerprint: str,
+    replace: bool,
+    model: MultimodalVAE,
+    optimiser: torch.optim.Optimizer,
+    how: str,
 ) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
     """Bring everything to where the checkpoint was written, if there is one.
+
+    Args:
+        path: the checkpoint.
+        fingerprint, replace: as of `train`.
+        model, optimiser: brought there.
+        how: what it computes on, in which precision, compiled or not; other than until then, a line says so.
 
     Returns:
         The history until then, and how far the epoch after it has come if it has begun.
@@ -227,10 +249,18 @@ def _resume(
     try:
         model.load_state_dict(content["weights"])
         optimiser.load_state_dict(content["optimiser"])
-        checkpoint.restore_random_state(content["random"])
-        return list(content["history"]), content["partial"]
+        checkpoint.restore_random_state(content["random"], model.device)
+        until_here, history, partial = content["how"], list(content["history"]), content["partial"]
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
         raise MmjsdError(f"{path}: damaged; delete it to start over") from None
+    if until_here != how:
+        print(
+            f"{path}: computed {until_here} until here, and {how} from here on: the numbers are not exactly "
+            "those of training without interruption",
+            file=sys.stderr,
+            flush=True,
+        )
+    return history, partial
 
 
 def _warmup(run: Run, epochs: float, device: torch.device) -> torch.Tensor | float:
@@ -308,10 +338,11 @@ class _Saver:
         model: MultimodalVAE,
         optimiser: torch.optim.Optimizer,
         history: list[dict[str, float]],
+        how: str,
         asked_to_end: Callable[[], int | None],
     ):
         self.path, self.fingerprint, self.asked_to_end = path, fingerprint, asked_to_end
-        self.model, self.optimiser, self.history = model, optimiser, history
+        self.model, self.optimiser, self.history, self.how = model, optimiser, history, how
         self.saved = time.perf_counter()
 
     def is_due(self) -> bool:
@@ -328,6 +359,7 @@ class _Saver:
             {
                 "kind": "checkpoint",
                 "fingerprint": self.fingerprint,
+                "how": self.how,
                 "weights": self.model.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "random": random,

@@ -14,6 +14,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.embeddings import classifier_embedding, inception_embedding
 from mmjsd.models.classifiers import Classifier, load_classifier, train_classifier
 from mmjsd.models.vae import Modality
+from pretended import pretended_gpu
 
 CPU = torch.device("cpu")
 
@@ -270,3 +271,13 @@ def test_a_damaged_file_that_was_kept_is_named(monkeypatch, tmp_path, content):
     with pytest.raises(MmjsdError) as caught:
         inception_embedding("download", CPU)
     assert str(caught.value).startswith(f"{kept}: damaged, or weights of another network; delete it")
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps", "xpu"])
+def test_inception_on_a_gpu(inception, embed, kind):
+    images = torch.rand(2, 1, 28, 28)
+    with pretended_gpu(kind):
+        device = torch.device(kind, 0)
+        found = inception_embedding(str(inception[0]), device)("mnist", images.to(device))
+        assert found.device == device
+        torch.testing.assert_close(found.cpu(), embed("mnist", images))

@@ -374,7 +374,7 @@ def test_a_billion_values_by_aliases_are_refused(tmp_path: Path, content: str) -
             "runs.r.threads: must be <= 1024 (got 1000000000)",
         ),
         (RUNS.replace("mvae", "mvae, batch_size: 1"), "runs.r.batch_size: must be >= 2 (got 1)"),
-        (RUNS.replace("mvae", "mvae, device: cuda:007"), "runs.r.device: must be auto, cpu, cuda or cuda:N"),
+        (RUNS.replace("mvae", "mvae, device: cuda:007"), "runs.r.device: must be auto, cpu, cuda, "),
         (
             RUNS.replace("mvae", "mvae, weights: {mnist: 1e-300, svhn: 0, text: 0, prior: 1}"),
             "runs.r.weights: at least one modality needs a weight >= 1e-06",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mmjsd.data.store import Split
+from mmjsd.devices import image_layout, pins_memory
 
 __all__ = ["Batch", "ResidentSplit", "StreamedSplit", "as_input", "fits"]
 
@@ -36,14 +37,14 @@ def as_input(rows: Tensor) -> Tensor:
     if rows.dtype != torch.uint8:
         return rows
     if rows.dim() == 4:
-        return rows.to(torch.float32, memory_format=torch.channels_last).div_(255)
+        return rows.to(torch.float32, memory_format=image_layout(rows.device)).div_(255)
     return rows.to(torch.int64)
 
 
 class ResidentSplit:
     """One split of a store in the memory of the device, as it is stored (uint8, distinct rows, pairs).
 
-    Shuffling, gathering and scaling happen on the device, a batch at a time.
+    Gathering and scaling happen on the device, a batch at a time.
     """
 
     def __init__(self, split: Split, device: torch.device):
@@ -75,7 +76,7 @@ class ResidentSplit:
 
         Every epoch leaves out others, so all are used alike; a split smaller than a batch is one batch.
         """
-        return _shuffled(len(self), batch_size, self.device)
+        return _shuffled(len(self), batch_size).to(self.device)
 
     def batches(self, order: Tensor) -> Iterator[Batch]:
         """The batches of these samples, (steps, batch_size)."""
@@ -85,8 +86,8 @@ class ResidentSplit:
 class StreamedSplit:
     """One split of a store that stays in its file.
 
-    The order of the samples is as random as that of a resident split. A thread reads the rows of a block of
-    batches into pinned memory, from where they go to the device while the block before is computed on.
+    The order of the samples is that of a resident split. A thread reads the rows of a block of batches, where
+    that helps into pinned memory, from where they go to the device while the block before is computed on.
     """
 
     def __init__(self, split: Split, device: torch.device):
@@ -101,7 +102,7 @@ class StreamedSplit:
 
     def shuffled(self, batch_size: int) -> Tensor:
         """As that of a resident split."""
-        return _shuffled(len(self), batch_size, torch.device("cpu"))
+        return _shuffled(len(self), batch_size)
 
     def batches(self, order: Tensor) -> Iterator[Batch]:
         """The batches of these samples, (steps, batch_size)."""
@@ -112,7 +113,10 @@ class StreamedSplit:
                 rows, pairs = coming.result()
                 if number + 1 < len(blocks):
                     coming = reader.submit(self._read, blocks[number + 1])
-                rows = {name: row.to(self.device, non_blocking=True) for name, row in rows.items()}
+                rows = {
+                    name: row.to(self.device, non_blocking=pins_memory(self.device))
+                    for name, row in rows.items()
+                }
                 present = None if self.complete else (pairs.T >= 0).to(self.device)
                 for start in range(0, block.numel(), block.shape[1]):
                     part = slice(start, start + block.shape[1])
@@ -120,14 +124,14 @@ class StreamedSplit:
                     yield Batch(values, None if present is None else present[:, part])
 
     def _read(self, block: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Rows of the samples of a block, in pinned memory where there is a GPU, and their pairs."""
+        """Rows of the samples of a block, in pinned memory where that helps, and their pairs."""
         pairs = self.pairs[block.flatten()]
         rows = {}
         for (name, data), column in zip(self.tables.items(), pairs.T, strict=True):
             # in the order of the file: each page of it is read once
             wanted, place = column.clamp(min=0).unique(return_inverse=True)
             row = torch.from_numpy(data[wanted.numpy()])[place]
-            rows[name] = row.pin_memory() if self.device.type == "cuda" else row
+            rows[name] = row.pin_memory() if pins_memory(self.device) else row
         return rows, pairs
 
 
@@ -136,7 +140,7 @@ def fits(split: Split, budget: int) -> bool:
     return sum(table.data.nbytes for table in split.modalities.values()) <= budget
 
 
-def _shuffled(count: int, batch_size: int, device: torch.device) -> Tensor:
+def _shuffled(count: int, batch_size: int) -> Tensor:
+    # drawn on the CPU: a run must not depend on where the data lie, which depends on the memory that is free
     size = min(batch_size, count)
-    order = torch.randperm(count, device=device)
-    return order[: count // size * size].reshape(-1, size)
+    return torch.randperm(count)[: count // size * size].reshape(-1, size)

@@ -19,7 +19,7 @@ import torch
 from mmjsd.average_precision import mean_of
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split, Store
-from mmjsd.devices import pick_device
+from mmjsd.devices import as_float64, image_layout, pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import coherence, likelihood, quality, representation
 from mmjsd.evaluation.embeddings import Embedding, classifier_embedding, inception_embedding
@@ -70,7 +70,7 @@ def load_trained(folder: Path, store: Store, train_samples: int, *, other_data: 
     """
     model, content = load_model(folder)
     device = pick_device(content["run"]["device"])
-    model.to(device)
+    model.to(device).to(memory_format=image_layout(device))
     if list(model.modalities.values()) != modalities_of(store.splits["train"]):
         raise MmjsdError(
             f"{folder / 'model.pt'}: its modalities are not those of {store.path}; train it on this store"
@@ -207,7 +207,7 @@ def _coherence(
 
 def _attributes(trained: Trained, table: _Table) -> dict[str, float]:
     """`attributes/<attribute>/...`: how frequent each is in the test split, and its average precisions."""
-    columns = {"frequency": trained.test.labels.double().mean(0), **table}
+    columns = {"frequency": as_float64(trained.test.labels).mean(0), **table}
     return {
         f"attributes/{attribute}/{column}": value
         for column, values in columns.items()

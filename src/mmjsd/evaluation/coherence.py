@@ -64,7 +64,7 @@ def random_precisions(model: MultimodalVAE, classifiers: Mapping[str, Classifier
     than not. NaN for an attribute that all or none of the samples show, on which agreeing is no merit, and
     for all of them where there is one modality.
     """
-    logits = _random_logits(model, classifiers, count)
+    logits = _random_logits(model, classifiers, count).cpu()
     found = [torch.full(logits.shape[2:], torch.nan, dtype=torch.float64)]  # counts for nothing beside others
     for seen, given in itertools.permutations(range(len(logits)), 2):
         shown = logits[given] > 0

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from mmjsd.devices import as_float64
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.embeddings import Embedding
 from mmjsd.evaluation.latents import UnimodalPosteriors, conditional_samples, random_samples
@@ -184,7 +185,7 @@ def _f_beta(precision: ArrayLike, recall: ArrayLike, beta: float) -> float:
 
 def _checked(*sets: ArrayLike | Tensor) -> tuple[Tensor, ...]:
     """The sets as double precision tensors."""
-    tensors = tuple(torch.as_tensor(s).double() for s in sets)
+    tensors = tuple(as_float64(torch.as_tensor(s)) for s in sets)
     if any(t.dim() != 2 for t in tensors) or len({t.shape[1] for t in tensors}) > 1:
         shapes = " and ".join(str(tuple(t.shape)) for t in tensors)
         raise MmjsdError(f"quality: embeddings must be (N, D) with one D, got {shapes}")

@@ -12,7 +12,7 @@ from mmjsd import checkpoint
 from mmjsd.average_precision import average_precisions, mean_of
 from mmjsd.data.batches import as_input
 from mmjsd.data.store import Store, Table
-from mmjsd.devices import autocast, pick_device
+from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.models.networks.text import one_hot
 from mmjsd.models.vae import Modality
@@ -84,14 +84,14 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
     rows, labels = _resident(table, device)
     classifier = Classifier(spec, len(store.classes)).to(device)
     classifier.eval()(as_input(rows[:1]))  # sets the lazy layer's size
-    classifier.to(memory_format=torch.channels_last)
+    classifier.to(memory_format=image_layout(device))
     batch_size = 128
     steps = max(1, -(-len(rows) // batch_size))
     # few rows (text) need more passes for as many steps
     epochs = max(epochs, -(-100 // steps))
     optimiser = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=epochs * steps)
-    precision = autocast("auto", device)
+    precision = autocast(pick_precision("auto", device), device)
     classifier.train()
     for epoch in range(epochs):
         for samples in torch.randperm(len(rows), device=device).split(batch_size):
@@ -145,7 +145,7 @@ def load_classifier(
         raise MmjsdError(
             f"{path}: written by another version; train it again with `mmjsd classify`"
         ) from None
-    return classifier.to(device).to(memory_format=torch.channels_last).eval(), score
+    return classifier.to(device).to(memory_format=image_layout(device)).eval(), score
 
 
 def _resident(table: Table, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -162,11 +162,20 @@ def _varied(x: Tensor, kind: str) -> Tensor:
         rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).view(-1, 2, 2)
         affine = torch.cat([rotation * (1 + scale).view(-1, 1, 1), torch.stack(shift, 1)[..., None]], 2)
         grid = F.affine_grid(affine, list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+        return _sampled(x, grid)
     sharp = one_hot(x).transpose(1, 2)
     share = 0.5 * torch.rand(len(x), 1, 1, device=x.device)
     noise = torch.rand_like(sharp) ** 4
     return (1 - share) * sharp + share * noise / noise.sum(-1, keepdim=True)
+
+
+def _sampled(x: Tensor, grid: Tensor) -> Tensor:
+    """Images (B, C, H, W) at the points of a grid (B, H, W, 2); beyond the border they go on as they end."""
+    if x.device.type != "mps":
+        return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    # MPS has no such padding before torch 2.13; no point lies beyond the outermost pixels' centres instead
+    inside = 1 - 1 / torch.tensor([x.shape[3], x.shape[2]], device=x.device)
+    return F.grid_sample(x, grid.clamp(-inside, inside), align_corners=False)
 
 
 @torch.no_grad()
@@ -175,4 +184,4 @@ def _score(classifier: Classifier, table: Table, device: torch.device) -> float:
     logits = torch.cat([classifier(as_input(part)) for part in rows.split(1024)])
     if labels.dim() > 1:
         return mean_of(average_precisions(logits, labels.bool()))
-    return float((logits.argmax(1) == labels).double().mean())
+    return int((logits.argmax(1) == labels).sum()) / len(labels)

@@ -154,10 +154,10 @@ class MultimodalVAE(nn.Module):
 
     def _weights_of(self, subset: tuple[str, ...]) -> Tensor:
         """pi renormalised over the subset: (A,)."""
-        weights = torch.tensor([self.weights[name] for name in subset], device=self.device)
+        weights = torch.tensor([self.weights[name] for name in subset])
         if not weights.sum() > 0:
             weights = torch.ones_like(weights)  # modalities that never weighed in training weigh alike
-        return weights / weights.sum()
+        return (weights / weights.sum()).to(self.device)
 
     def decode(self, name: str, private: Tensor, shared: Tensor) -> Tensor:
         """Parameters of p(x_j | s_j, c): (B, private), (B, shared) -> mean of an image, logits of a text."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmjsd.data import text
 from mmjsd.data.store import Store
+from mmjsd.devices import as_float64
 from mmjsd.evaluation import Trained, load_trained
 from mmjsd.metrics import read_metrics
 from mmjsd.reporting.canvas import Drawn, draw, draw_all, sheets
@@ -290,7 +291,7 @@ def _manipulation(trained: Trained) -> Drawn:
     chosen = test.complete(modalities)[:8]
     labels = test.labels[chosen].cpu().numpy()
     # the attributes that are neither rare nor general can be both added and removed
-    frequency = test.labels.double().mean(0).cpu().numpy()
+    frequency = as_float64(test.labels).mean(0).cpu().numpy()
     changed = np.sort(np.argsort(np.abs(frequency - 0.25))[:12])
     edited = np.repeat(labels[:, None], len(changed) + 1, 1)  # (faces, 1 + changed, A)
     edited[:, np.arange(len(changed)) + 1, changed] ^= 1

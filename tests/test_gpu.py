@@ -1,0 +1,128 @@
+"""The same on a real GPU, where there is one: `pytest -n 0 tests/test_gpu.py`."""
+
+import json
+import math
+import os
+
+import pytest
+import torch
+
+import mmjsd
+from conftest import make_run
+from mmjsd import environment
+from mmjsd.data.batches import ResidentSplit
+from mmjsd.devices import as_float64, image_layout, memory_budget, pick_device, pick_precision
+from mmjsd.errors import MmjsdError
+from mmjsd.evaluation import evaluate
+from mmjsd.models.classifiers import train_classifier
+from mmjsd.params import Evaluation
+from mmjsd.reporting.figures import draw_run
+from mmjsd.training import load_model, train
+from test_training import assert_same_weights, begun_again_and_again, losses
+
+pytestmark = pytest.mark.skipif(not torch.accelerator.is_available(), reason="there is no GPU here")
+
+QUICK = Evaluation(
+    train_samples=50,
+    random_samples=50,
+    likelihood_pairs=5,
+    importance_samples=2,
+    quality_samples=50,
+    threads=1,
+)
+OBJECTIVES = [
+    {"objective": "mmjsd", "private_latent": 2},
+    {"objective": "mmjsd", "dynamic_prior": "arithmetic"},
+    {"objective": "mvae", "private_latent": 2},
+    {"objective": "mmvae", "kl_warmup_epochs": 1, "gradient_clipping": 100.0},
+]
+
+
+@pytest.fixture(autouse=True)
+def same_order_of_sums():
+    """Only so are numbers the same again: some kernels add in varying order otherwise."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def on_gpu(store, folder, **options):
+    run = make_run(**({"device": "auto", "epochs": 2} | options))
+    train(run, store, folder, name="tiny", seed=1, fingerprint="f")
+
+
+def test_the_gpu_is_found():
+    device = pick_device("auto")
+    assert device.type == torch.accelerator.current_accelerator().type
+    assert pick_device(f"{device.type}") == torch.device(device.type, 0)
+    assert memory_budget(device) > 2**20
+    assert environment.describe()["machine.gpu"]
+    assert as_float64(torch.ones(3, device=device)).dtype == torch.float64
+    with pytest.raises(MmjsdError, match="is not there"):
+        pick_device("cuda:99")
+
+
+@pytest.mark.parametrize("options", OBJECTIVES, ids=lambda o: "-".join(map(str, o.values())))
+def test_every_step(store, results, tmp_path, options):
+    for modality in store.modalities:
+        train_classifier(store, modality, tmp_path / "classifiers" / modality, epochs=1, seed=1)
+    on_gpu(store, tmp_path / "run", **options)
+    evaluate(tmp_path / "run", store, tmp_path / "classifiers", QUICK)
+    draw_run(tmp_path / "run", store)
+    metrics = json.loads((tmp_path / "run/metrics.json").read_bytes())
+    assert metrics["meta/device"] == torch.accelerator.current_accelerator().type
+    assert all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
+    assert len(list((tmp_path / "run/figures").glob("*.png"))) >= 12
+
+
+@pytest.mark.parametrize("resident_bytes", [None, 0], ids=["resident", "streamed"])
+@pytest.mark.parametrize("options", OBJECTIVES, ids=lambda o: "-".join(map(str, o.values())))
+def test_resumes_exactly(store, tmp_path, options, resident_bytes):
+    options = {"device": "auto", "epochs": 2, "resident_bytes": resident_bytes, **options}
+    on_gpu(store, tmp_path / "whole", **options)
+    begun_again_and_again(store, tmp_path / "broken", 1, run_options=options)
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+    assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
+
+
+def test_where_the_data_lie_changes_nothing(store, tmp_path):
+    on_gpu(store, tmp_path / "resident")
+    on_gpu(store, tmp_path / "streamed", resident_bytes=0)
+    assert_same_weights(tmp_path / "resident", tmp_path / "streamed")
+
+
+def test_weights_give_what_they_give_on_the_cpu(store, results):
+    """Up to the precision in which GPUs convolve, which may be less than float32."""
+    encoded = []
+    for device in ("cpu", "auto"):
+        model, _ = load_model(results / "run", device)
+        split = ResidentSplit(store.splits["test"], model.device)
+        encoded.append(model.encode(split.batch(torch.arange(60, device=model.device)).values).shared)
+    for here, there in zip(*encoded, strict=True):
+        torch.testing.assert_close(there.cpu(), here, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "options", [{"precision": "bfloat16"}, {"compile": "on"}], ids=["bfloat16", "compiled"]
+)
+def test_faster_ways(store, tmp_path, options):
+    """They train about as well, or are refused in a line."""
+    try:
+        on_gpu(store, tmp_path / "fast", epochs=6, learning_rate=3e-3, **options)
+    except MmjsdError as refused:
+        assert "\n" not in str(refused)  # noqa: PT017
+        pytest.skip(str(refused))
+    on_gpu(store, tmp_path / "plain", epochs=6, learning_rate=3e-3, precision="float32", compile="off")
+    fast, plain = (losses(tmp_path / name)[-1]["loss"] for name in ("fast", "plain"))
+    assert fast == pytest.approx(plain, rel=0.05)
+
+
+def test_generating(results):
+    model = mmjsd.load(results / "run", "auto")
+    assert pick_precision("auto", model.device) == "float32"
+    assert model.encoders["svhn"][2].weight.is_contiguous(memory_format=image_layout(model.device))
+    given = {"text": torch.zeros(2, 8, dtype=torch.int64)}
+    for samples in (model.generate(given, n=3), model.generate(n=6)):
+        assert {len(x) for x in samples.values()} == {6}
+        assert all(torch.isfinite(x).all() for x in samples.values())

@@ -1,0 +1,307 @@
+"""All steps that compute on a device, on GPUs that are not there; `pretended.py` says what is found so."""
+
+import contextlib
+import json
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchgen
+import yaml
+from matplotlib.figure import Figure
+
+import mmjsd
+from conftest import make_run, make_split
+from mmjsd import checkpoint
+from mmjsd.data import batches
+from mmjsd.data.store import Split, Store, Table, read_store, write_store
+from mmjsd.data.text import ALPHABET
+from mmjsd.distributions import Gaussian, stratified_mixture
+from mmjsd.evaluation import evaluate
+from mmjsd.models import classifiers
+from mmjsd.models.classifiers import train_classifier
+from mmjsd.params import Evaluation
+from mmjsd.reporting.figures import draw_run
+from mmjsd.training import train
+from pretended import pretended_gpu
+from test_training import assert_same_weights, begun_again_and_again, losses
+
+KINDS = ["cuda", "mps", "xpu"]  # xpu has the layout and pinned memory of cuda, and the precision of mps
+OBJECTIVES = [
+    {"objective": "mmjsd"},
+    {"objective": "mmjsd", "dynamic_prior": "arithmetic", "private_latent": 2},
+    {"objective": "mvae", "private_latent": 2},
+    {"objective": "mmvae", "kl_warmup_epochs": 1, "gradient_clipping": 100.0},
+]
+QUICK = Evaluation(
+    train_samples=50,
+    random_samples=40,
+    likelihood_pairs=5,
+    importance_samples=2,
+    quality_samples=40,
+    threads=1,
+)
+
+
+def written(path: Path, kind: str, classes: list[str], train: Split, test: Split) -> Store:
+    write_store(
+        path,
+        kind=kind,
+        modalities=list(train.modalities),
+        classes=classes,
+        seed=0,
+        params={"source": "standin"},
+        sources={},
+        splits={"train": train, "test": test},
+    )
+    return read_store(path)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Store:
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("digits") / "digits.h5"
+    classes = [str(digit) for digit in range(10)]
+    return written(path, "mnist_svhn_text", classes, make_split(rng, 24), make_split(rng, 60))
+
+
+@pytest.fixture(scope="module")
+def digits_with_gaps(tmp_path_factory) -> Store:
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("digits") / "gaps.h5"
+    classes = [str(digit) for digit in range(10)]
+    return written(path, "mnist_svhn_text", classes, make_split(rng, 30, 0.2), make_split(rng, 60, 0.2))
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Store:
+    """Noise in the shapes of CelebA, with three attributes."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        labels = rng.integers(0, 2, (count, 3)).astype(np.uint8)
+        tables = {
+            "image": Table("image", rng.integers(0, 256, (count, 3, 64, 64)).astype(np.uint8), labels),
+            "text": Table("text", rng.integers(0, 70, (count, 256)).astype(np.uint8), labels, ALPHABET),
+        }
+        return Split(tables, np.stack([np.arange(count, dtype=np.int32)] * 2, 1), labels)
+
+    path = tmp_path_factory.mktemp("faces") / "faces.h5"
+    return written(path, "celeba", ["Bald", "Smiling", "Young"], split(8), split(24))
+
+
+def on_gpu(store: Store, folder: Path, **options) -> None:
+    run = make_run(**({"device": "auto", "epochs": 2, "batch_size": 8} | options))
+    train(run, store, folder, name="tiny", seed=1, fingerprint="f")
+
+
+def trained_judges(store: Store, folder: Path) -> Path:
+    for modality in store.modalities:
+        train_classifier(store, modality, folder / modality, epochs=1, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def judges(digits, tmp_path_factory) -> dict[str, Path]:
+    """The classifiers, trained on each kind of GPU."""
+    folders = {}
+    for kind in KINDS:
+        with pretended_gpu(kind):
+            folders[kind] = trained_judges(digits, tmp_path_factory.mktemp(kind))
+    return folders
+
+
+def judged(store: Store, folder: Path, judges: Path, **options) -> dict:
+    """The metrics of a run that was trained, evaluated and drawn on the GPU."""
+    on_gpu(store, folder, **options)
+    evaluate(folder, store, judges, QUICK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda *_, **__: None)  # takes longest, and has no tensors left
+        draw_run(folder, store)
+    assert len(list((folder / "figures").glob("*.png"))) >= 9
+    return json.loads((folder / "metrics.json").read_bytes())
+
+
+@cache
+def kernels(kind: str) -> set[str]:
+    """Names of the operations that torch has for a kind of device; it packs the list of all into itself."""
+    text = (Path(torchgen.__file__).parent / "packaged/ATen/native/native_functions.yaml").read_text()
+    functions = {entry["func"].partition("(")[0]: entry for entry in yaml.safe_load(text)}
+
+    def has(entry: dict) -> bool:
+        if "structured_delegate" in entry:
+            return has(functions[entry["structured_delegate"]])
+        keys = ",".join(entry.get("dispatch", ["Composite"])).replace(" ", "").split(",")
+        return any(key == kind or key.startswith("Composite") for key in keys)
+
+    return {name for name, entry in functions.items() if has(entry)}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: "-".join(map(str, o.values())))
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_every_step(digits, judges, tmp_path, kind, objective):
+    with pretended_gpu(kind) as gpu:
+        metrics = judged(digits, tmp_path, judges[kind], **objective)
+        assert mmjsd.load(tmp_path, "auto").device == torch.device(kind, 0)
+    assert metrics["meta/device"] == kind
+    assert all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
+    assert metrics["classifier/accuracy/mnist"] > 0.5  # the classes are easy to tell apart
+    if kind == "mps":  # nothing is left to the CPU, which would need PYTORCH_ENABLE_MPS_FALLBACK
+        assert {name for name in gpu.operations if "::" not in name} <= kernels("MPS")
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_data_with_gaps(digits_with_gaps, judges, tmp_path, kind):
+    with pretended_gpu(kind):
+        metrics = judged(digits_with_gaps, tmp_path, judges[kind], objective="mmvae")
+    assert metrics["meta/device"] == kind
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_data_with_attributes(faces, tmp_path, kind):
+    with pretended_gpu(kind):
+        judges = trained_judges(faces, tmp_path)
+        metrics = judged(faces, tmp_path / "run", judges, network_width=0.05, private_latent=1)
+    assert metrics["meta/device"] == kind
+    assert {f"attributes/{a}/frequency" for a in faces.classes} <= metrics.keys()
+
+
+# --- Interrupted ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("resident_bytes", [None, 0], ids=["resident", "streamed"])
+def test_resumes_exactly(digits, tmp_path, monkeypatch, kind, resident_bytes):
+    """Its random numbers are those of the GPU, whose generator is saved with the CPU's."""
+    monkeypatch.setattr(batches, "BLOCK", 2)
+    options = {"device": "auto", "resident_bytes": resident_bytes, "epochs": 2, "batch_size": 8}
+    with pretended_gpu(kind):
+        on_gpu(digits, tmp_path / "whole", **options)
+        # after each second step: within both epochs, and between them
+        assert begun_again_and_again(digits, tmp_path / "broken", 1, run_options=options) == 4
+    assert_same_weights(tmp_path / "whole", tmp_path / "broken")
+    assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_do_not_depend_on_the_memory_that_is_free(digits, tmp_path, kind):
+    """Less of it, and the data are streamed: into pinned memory where that is of use."""
+    with pretended_gpu(kind) as gpu:
+        on_gpu(digits, tmp_path / "resident")
+        assert gpu.pinned == 0
+    with pretended_gpu(kind, free=(2**10,)) as gpu:
+        on_gpu(digits, tmp_path / "streamed", **({"resident_bytes": 0} if kind == "mps" else {}))
+        assert (gpu.pinned > 0) == (kind != "mps")
+        assert (False in gpu.waited) == (kind != "mps")
+    assert_same_weights(tmp_path / "resident", tmp_path / "streamed")
+
+
+def begun(store: Store, folder: Path, **options) -> None:
+    """One of two epochs."""
+    real = checkpoint.write
+
+    def dying(path: Path, content: dict) -> None:
+        real(path, content)
+        raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "write", dying)
+        with pytest.raises(InterruptedError):
+            on_gpu(store, folder, **options)
+
+
+@pytest.mark.parametrize(("first", "then"), [("cuda", "cpu"), ("cpu", "cuda"), ("mps", "xpu")])
+def test_going_on_elsewhere_is_possible_and_told(digits, tmp_path, capsys, first, then):
+    for kind, step in ((first, begun), (then, on_gpu)):
+        assert capsys.readouterr().err == ""
+        with contextlib.nullcontext() if kind == "cpu" else pretended_gpu(kind):
+            step(digits, tmp_path, precision="float32")
+    assert capsys.readouterr().err == (
+        f"{tmp_path / 'checkpoint.pt'}: computed on {first} in float32, not compiled until here, and "
+        f"on {then} in float32, not compiled from here on: the numbers are not exactly those of training "
+        "without interruption\n"
+    )
+    assert (tmp_path / "model.pt").exists()
+
+
+# --- What is computed otherwise there ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [0.35, 0.35, 0.3], [0.0, 1.0, 3.0]])
+def test_the_mixture_needs_no_double_precision(weights):
+    """The number of samples of each expert is that on the CPU, up to which of equal remainders goes first."""
+    experts = torch.arange(3.0)[:, None, None].expand(3, 65_536, 1)
+    counts = []
+    for kind in ("cuda", "mps"):
+        with pretended_gpu(kind):
+            device = torch.device(kind, 0)
+            means = experts.to(device)
+            drawn = stratified_mixture(Gaussian(means, means), torch.tensor(weights, device=device))
+            counts.append(drawn.mean.cpu().flatten().long().bincount(minlength=3))
+    assert counts[1].sum() == 65_536
+    assert (counts[0] - counts[1]).abs().max() <= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_layout_of_images(digits, tmp_path, kind):
+    """Of the weights in training, of a model that is loaded, and of what they are convolved with."""
+    on_gpu(digits, tmp_path / "cpu", device="cpu")
+    with pretended_gpu(kind):
+        on_gpu(digits, tmp_path / "gpu")
+        loaded = mmjsd.load(tmp_path / "cpu", kind).encoders["svhn"][2].weight
+        image = batches.as_input(torch.zeros(2, 3, 4, 4, dtype=torch.uint8, device=kind))
+    trained = torch.load(tmp_path / "gpu/model.pt", weights_only=True)["weights"]["encoders.svhn.2.weight"]
+    layout = torch.contiguous_format if kind == "mps" else torch.channels_last
+    assert all(tensor.is_contiguous(memory_format=layout) for tensor in (loaded, image, trained))
+    assert not trained.is_contiguous() or kind == "mps"
+
+
+def test_images_are_varied_alike():
+    images = torch.rand(20, 3, 9, 14)
+    varied = []
+    for kind in ("cuda", "mps"):  # MPS goes another way about it
+        with pretended_gpu(kind):
+            torch.manual_seed(0)
+            varied.append(classifiers._varied(images.to(torch.device(kind)), "image").cpu())
+    torch.testing.assert_close(*varied)
+    assert (varied[0] - images).abs().max() > 0.1
+
+
+# --- That it finds what it is to find ---------------------------------------------------------------------
+
+
+def test_tensors_of_two_places_do_not_mix():
+    with pretended_gpu("cuda") as gpu:
+        here, there = torch.ones(3), torch.ones(3, device="cuda")
+        for mixing in (lambda: here + there, lambda: torch.cat([there, here]), lambda: here[there.long()]):
+            with pytest.raises(RuntimeError, match="same device"):
+                mixing()
+        for one in (there + torch.tensor(1.0), there[torch.tensor([0, 2])], there.clone().copy_(here)):
+            assert gpu.place(one) == torch.device("cuda", 0)
+        assert gpu.place(there.cpu()) == torch.device("cpu")
+        with pytest.raises(TypeError, match="numpy"):
+            there.numpy()
+        with pytest.raises(RuntimeError, match="generator"):
+            torch.rand(3, device="cuda", generator=torch.Generator())
+
+
+def test_apples_gpus_have_no_double_precision():
+    with pretended_gpu("mps"):
+        values = torch.ones(3, device="mps")
+        for widening in (values.double, lambda: torch.rand(3, device="mps", dtype=torch.float64)):
+            with pytest.raises(TypeError, match="float64"):
+                widening()
+
+
+def test_a_gpu_has_random_numbers_of_its_own():
+    with pretended_gpu("cuda"):
+        torch.manual_seed(3)
+        first = torch.rand(4, device="cuda")
+        torch.rand(9)
+        second = torch.rand(4, device="cuda")
+        torch.manual_seed(3)
+        assert torch.equal(torch.rand(4, device="cuda"), first)
+        assert torch.equal(torch.rand(4, device="cuda"), second)
