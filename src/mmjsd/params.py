@@ -146,7 +146,7 @@ class Training(_Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Autocast of the networks; `auto`: bfloat16 on processors that compute it natively, else float32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile; `auto`: when the run is long enough to repay it."""
+    """torch.compile; `auto`: when the run is long enough to repay it, and it works; `on`: or stop."""
     resident_bytes: Annotated[int, Field(ge=0, le=2**50)] | None = None
     """Most training data kept in the memory of the device; more is streamed. null: half of what is free."""
     threads: Threads = 2

@@ -14,8 +14,8 @@ from torch.nn.utils import clip_grads_with_norm_
 from tqdm import tqdm
 
 from mmjsd import checkpoint
-from mmjsd.compilation import repays_compilation
-from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
+from mmjsd.compilation import compiled, repays_compilation
+from mmjsd.data.batches import Batch, ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
@@ -75,7 +75,8 @@ def train(
 
     Raises:
         MmjsdError: a single sample, a checkpoint damaged or of other parameters, no such device or precision,
-            or a loss, gradient or weight that is not finite: the last good checkpoint is kept.
+            `compile: on` where that fails, or a loss, gradient or weight that is not finite: the last good
+            checkpoint is kept.
         Interrupted: the process is asked to end, and the checkpoint is written.
     """
     torch.set_num_threads(run.threads)
@@ -101,7 +102,8 @@ def train(
     computing = autocast(precision, device)
     is_compiled = repays_compilation(run.compile, run.epochs * steps * size, device)
     if is_compiled:
-        objective = torch.compile(objective)
+        first = next(iter(data.batches(torch.arange(size)[None])))
+        objective, is_compiled = _compiled(objective, model, first, computing, run, name)
     how = f"on {device.type} in {precision}, {'compiled' if is_compiled else 'not compiled'}"
     unfinished = folder / "checkpoint.pt"
     history, partial = _resume(unfinished, fingerprint, replace, model, optimiser, how)
@@ -215,6 +217,40 @@ def read_history(path: Path) -> list[dict[str, float]]:
     except (ValueError, TypeError, LookupError, csv.Error):
         pass
     raise MmjsdError(f"{path}: damaged; train the run again with `mmjsd train`")
+
+
+def _compiled(
+    objective: Any, model: MultimodalVAE, batch: Batch, computing: Any, run: Run, name: str
+) -> tuple[Any, bool]:
+    """The objective compiled and True, or as it is and False where compiling fails, and a line says why.
+
+    Raises:
+        MmjsdError: it fails, and the run's `compile` is `on`, which says which numbers are wanted: those of
+            compiled code differ in the last bits.
+    """
+
+    def rehearse(attempt: Any) -> None:
+        weights = {key: value.clone() for key, value in model.state_dict().items()}
+        random = checkpoint.random_state(model.device)
+        try:
+            with computing:
+                loss, _ = attempt(model, batch, _warmup(run, 0.0, model.device))
+            loss.backward()
+        finally:  # without a trace
+            model.load_state_dict(weights)  # among them the statistics of batch normalisation
+            model.zero_grad(set_to_none=True)
+            checkpoint.restore_random_state(random, model.device)
+
+    attempt, fault = compiled(objective, rehearse)
+    if fault is None:
+        return attempt, True
+    if run.compile == "on":
+        raise MmjsdError(
+            f"runs.{name}.compile: on, but torch.compile fails here ({fault}); install a C++ compiler and "
+            "the headers of Python, or set it to auto or off"
+        )
+    print(f"{name}: training without torch.compile, which fails here ({fault})", file=sys.stderr, flush=True)
+    return objective, False
 
 
 def _resume(
