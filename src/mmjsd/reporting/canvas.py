@@ -3,7 +3,8 @@
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +24,11 @@ from mmjsd.reporting.catalogue import CAPTIONS
 
 __all__ = [
     "CELL",
-    "STYLE",
     "Drawn",
     "as_pictures",
     "draw",
     "draw_all",
+    "house_style",
     "refuse_unless_writable",
     "save",
     "sheets",
@@ -36,7 +37,7 @@ __all__ = [
 CELL = 0.42
 """Width and height of a cell in inches."""
 
-STYLE: Any = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -49,7 +50,6 @@ STYLE: Any = {
     "text.usetex": False,
     "svg.hashsalt": "mmjsd",
 }
-"""Of all figures, for `matplotlib.rc_context`."""
 
 #: Options of `savefig` by ending: nothing of the moment, and hardly a loss.
 _FORMATS: dict[str, dict[str, Any]] = {
@@ -66,6 +66,15 @@ class Drawn(NamedTuple):
 
     figure: Figure
     caption: str
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """The style of all figures while this lasts, whatever a user's matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
 
 
 def sheets(titles: list[str], rows: float, columns: float, title: str) -> tuple[Figure, list[Axes]]:
@@ -150,7 +159,7 @@ def draw_all(folder: Path, makers: Mapping[str, Callable[[], Drawn]], seed: int,
         about: said at the end of each caption.
     """
     captions = {}
-    with matplotlib.rc_context(STYLE):
+    with house_style():
         for name, make in makers.items():
             torch.manual_seed(seed)  # changing one figure leaves the others
             figure, caption = make()

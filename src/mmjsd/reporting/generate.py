@@ -3,10 +3,9 @@
 import math
 from pathlib import Path
 
-import matplotlib
 import torch
 
-from mmjsd.reporting.canvas import STYLE, draw, refuse_unless_writable, save, sheets
+from mmjsd.reporting.canvas import draw, house_style, refuse_unless_writable, save, sheets
 from mmjsd.training import load_model
 
 __all__ = ["generate_picture"]
@@ -33,7 +32,7 @@ def generate_picture(folder: Path, given: dict[str, str], n: int, out: Path, see
     samples = model.generate(inputs, n=n, generator=generator)
     columns = math.ceil(math.sqrt(n))
     title = f"{content['name']}, given " + (", ".join(f"{k} = {v}" for k, v in given.items()) or "nothing")
-    with matplotlib.rc_context(STYLE):
+    with house_style():
         figure, axes = sheets(list(samples), math.ceil(n / columns), columns, title)
         for ax, (name, values) in zip(axes, samples.items(), strict=True):
             draw(ax, model.modalities[name], values, columns)
