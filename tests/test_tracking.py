@@ -1,10 +1,16 @@
 """Against a real MLflow store."""
 
+import contextlib
 import json
+import logging
 import os
+import shutil
+import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,6 +18,7 @@ from mmjsd import checkpoint, tracking
 from mmjsd.errors import MmjsdError
 from mmjsd.models.vae import Modality
 from mmjsd.params import Dataset, Evaluation, Run
+from mmjsd.tracking_store import why_gone
 from mmjsd.training import build_model
 
 MODALITIES = [Modality("mnist", "image", (1, 28, 28), 784), Modality("text", "text", (8,), 8)]
@@ -73,10 +80,13 @@ def track(folder: Path, **changes: Any) -> None:
 def client() -> Any:
     import mlflow
 
-    return mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    # a new database gets the path of the folder into its SQL, where a quote ends it
+    with contextlib.chdir("/"):
+        return mlflow.MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
 
 
 def runs() -> list[Any]:
+    """Those in MLflow that nobody deleted."""
     store = client()
     return store.search_runs([store.get_experiment_by_name("digits").experiment_id])
 
@@ -139,16 +149,33 @@ def test_a_failure_keeps_the_earlier_run(folder: Path, monkeypatch: pytest.Monke
     track(folder)
     first = runs()[0].info.run_id
 
-    def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("interrupted")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(mlflow.pytorch, "log_model", fail)
-        with pytest.raises(RuntimeError):
-            track(folder)
-    assert {run.info.run_id: run.info.status for run in runs()}[first] == "FINISHED"
-    track(folder)  # takes the place of both
+    for fault, status in ((KeyboardInterrupt(), "KILLED"), (ZeroDivisionError(), "FAILED")):
+        with monkeypatch.context() as patch:
+            patch.setattr(mlflow.pytorch, "save_model", Mock(side_effect=fault))
+            with pytest.raises(type(fault)):
+                track(folder)
+        statuses = {run.info.run_id: run.info.status for run in runs()}
+        assert statuses.pop(first) == "FINISHED"
+        assert status in statuses.values()
+    track(folder)  # takes the place of all
     assert [run.info.status for run in runs()] == ["FINISHED"]
+
+
+def test_no_room_for_the_model(folder: Path, tmp_path: Path) -> None:
+    """A limit of the size of files, as a full disk has it, in a process of its own."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path; sys.path[:0] = sys.argv[1:]\n"
+        "import mlflow.pytorch, test_tracking\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, -1))\n"
+        f"test_tracking.track(Path({str(folder)!r}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent)], capture_output=True, text=True
+    )
+    assert "the model cannot be written there" in done.stderr
+    assert "name another folder in TMPDIR" in done.stderr
+    assert runs()[0].info.status == "FAILED"
 
 
 def git(*arguments: str) -> str:
@@ -189,6 +216,182 @@ def test_runs_of_other_commits_and_experiments_stay(folder: Path, monkeypatch: p
     assert found.info.run_name == "js"
 
 
+# --- What else there is in the process and its environment --------------------------------------------------
+
+
+def untouched(run: Any) -> bool:
+    data = client().get_run(run.info.run_id)
+    tags = {tag for tag in data.data.tags if not tag.startswith("mlflow.")}
+    is_empty = not (data.data.params or data.data.metrics or tags or client().list_artifacts(run.info.run_id))
+    return is_empty and (data.info.status, data.info.lifecycle_stage) == ("RUNNING", "active")
+
+
+def test_the_run_of_a_launcher_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = client().create_experiment("launcher")
+    launched = client().create_run(launcher, tags={"mlflow.runName": "launched"})
+    for name, value in {
+        "MLFLOW_RUN_ID": launched.info.run_id,
+        "MLFLOW_EXPERIMENT_ID": launcher,
+        "MLFLOW_EXPERIMENT_NAME": "launcher",
+        "MLFLOW_REGISTRY_URI": "nonsense://",
+        "MLFLOW_ACTIVE_MODEL_ID": "nonsense",
+        "MLFLOW_ENABLE_ASYNC_LOGGING": "nonsense",
+        "MLFLOW_RUN_CONTEXT": "nonsense",
+        "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    track(folder)
+    track(folder)
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["coherence/random"] == 0.25
+    assert untouched(launched)
+    assert os.environ["MLFLOW_RUN_ID"] == launched.info.run_id
+
+
+def test_the_run_of_the_process_is_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    monkeypatch.delenv("DATABRICKS_RUNTIME_VERSION", raising=False)  # with it autolog wants Spark
+    level = logging.getLogger("mlflow").level
+    client()
+    mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
+    mlflow.set_experiment("mine")
+    mlflow.autolog(silent=True)
+    try:
+        with mlflow.start_run() as mine:
+            track(folder)
+            assert mlflow.active_run() is mine
+            assert untouched(mine)
+        assert [run.info.status for run in runs()] == ["FINISHED"]
+        assert client().get_run(mine.info.run_id).info.status == "FINISHED"
+        assert logging.getLogger("mlflow").level == level
+    finally:
+        mlflow.autolog(disable=True)
+
+
+# --- Which store --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uri", "file"),
+    [
+        ("", "mlflow.db"),
+        (" ", "mlflow.db"),
+        ("sqlite:///runs.db?timeout=60", "runs.db"),
+        ("sqlite+pysqlite:///runs.db", "runs.db"),
+        ("sqlite:///{here}/a folder/100%#ü.db?timeout=60", "a folder/100%#ü.db"),
+        ("sqlite:///file:runs.db?uri=true", "runs.db"),
+    ],
+)
+def test_uris_of_sqlite(folder: Path, monkeypatch: pytest.MonkeyPatch, uri: str, file: str) -> None:
+    before = set(Path().iterdir())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(here=Path.cwd()))
+    track(folder)
+    track(folder)
+    place = json.loads((folder / "mlflow.json").read_bytes())
+    assert place["tracking_uri"] == (os.environ["MLFLOW_TRACKING_URI"].strip() or "sqlite:///mlflow.db")
+    with sqlite3.connect(file) as database:
+        stages = "select lifecycle_stage from runs where run_uuid = ?"
+        assert database.execute(stages, [place["run_id"]]).fetchone() == ("active",)
+    names = {Path(file).parts[0], *([] if "/" in file else [f"{file}.lock", "mlruns"])}
+    assert {path.name for path in set(Path().iterdir()) - before} == names  # and no litter
+    artifacts = Path(file).parent / "mlruns" / place["run_id"] / "artifacts"
+    assert (artifacts / "history.csv").is_file()
+
+
+def test_a_moved_project_keeps_its_files_and_writes_no_others(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    track(folder)
+    first = json.loads((folder / "mlflow.json").read_bytes())["run_id"]
+    parts = ("mlflow.db", "mlruns", "results", "digits.h5")
+    for name in ("moved", "what's #1? ü"):
+        place = tmp_path / name
+        place.mkdir()
+        for part in parts:
+            shutil.move(part, place / part)
+        monkeypatch.chdir(place)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+        here = Path("results/digits/js/seed-1")
+        track(here)
+        track(here, experiment=name)
+
+        uri = f"sqlite:///{os.path.relpath('mlflow.db')}" if "?" in name else f"sqlite:///{place}/mlflow.db"
+        store = mlflow.MlflowClient(uri)
+        for run in (first, json.loads((here / "mlflow.json").read_bytes())["run_id"]):
+            names = {file.path for file in store.list_artifacts(run)}
+            assert {"figures", "history.csv", "metrics.json"} == names
+            assert (place / "mlruns" / run / "artifacts/history.csv").is_file()
+    assert not any((tmp_path / "moved" / part).exists() for part in parts)
+    assert not Path(tmp_path / "mlruns").exists()
+
+
+def test_a_project_begins_in_a_folder_of_any_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / 'Bob\'s "#1" 100% ü'
+    place.mkdir()
+    for part in ("results", "digits.h5"):
+        shutil.move(part, place / part)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    track(Path("results/digits/js/seed-1"))
+    with sqlite3.connect("mlflow.db") as database:
+        places = dict(database.execute("select name, artifact_location from experiments"))
+    assert places == {"Default": "mlruns/0", "digits": "mlruns"}
+
+
+def test_absolute_places_of_before_are_put_right(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = client()
+    there = Path("elsewhere").absolute()
+    for name, place in {"digits": "/gone/mlruns", "bold": (there / "files").as_uri()}.items():
+        experiment = store.create_experiment(name, artifact_location=place)
+        for run in (store.create_run(experiment), store.create_run(experiment)):
+            files = Path("mlruns", run.info.run_id, "artifacts")
+        files.mkdir(parents=True)  # the first one's stayed behind
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    track(folder)
+    track(folder, experiment="bold")
+    with sqlite3.connect("mlflow.db") as database:
+        places = dict(database.execute("select name, artifact_location from experiments"))
+        found = [place for (place,) in database.execute("select artifact_uri from runs order by start_time")]
+    assert places == {"Default": "/mlruns/0", "digits": "mlruns", "bold": (there / "files").as_uri()}
+    assert sum(place.startswith("/gone/mlruns/") for place in found) == 1
+    assert sum(place.startswith("mlruns/") for place in found) == 2
+    assert sum(place.startswith((there / "files").as_uri()) for place in found) == 3
+
+
+def test_a_deleted_experiment_is_begun_again(folder: Path) -> None:
+    track(folder)
+    track(folder)
+    old = client().get_experiment_by_name("digits").experiment_id
+    assert why_gone(folder / "mlflow.json") is None
+    client().delete_experiment(old)
+    assert why_gone(folder / "mlflow.json") == "its MLflow run was deleted"
+    track(folder)
+    assert why_gone(folder / "mlflow.json") is None
+    (run,) = runs()
+    assert run.info.run_id == json.loads((folder / "mlflow.json").read_bytes())["run_id"]
+    assert len(client().search_runs([old], run_view_type=2)) == 2  # they stay deleted
+
+
+def test_files_with_odd_names(folder: Path) -> None:
+    record = json.loads((folder / "evaluation.record.json").read_bytes())
+    record["inputs"] |= {"/home/zoë/weights (1).pth": "c" * 64, "../x": "d" * 64}
+    (folder / "evaluation.record.json").write_text(json.dumps(record))
+    track(folder)
+    tags = runs()[0].data.tags
+    assert tags["sha256/home/zoë/weights _1_.pth"] == "c" * 64
+    assert tags["sha256/x"] == "d" * 64
+
+
+# --- What can be wrong --------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("file", "content", "remedy"),
     [
@@ -203,3 +406,60 @@ def test_damaged_files_are_refused(folder: Path, file: str, content: str, remedy
     with pytest.raises(MmjsdError, match=rf"{file}: damaged; {remedy}"):
         track(folder)
     assert not Path("mlflow.db").exists()
+
+
+def of_another_version(file: Path) -> None:
+    client().search_experiments()
+    with sqlite3.connect(file) as database:
+        database.execute("update alembic_version set version_num = '0123456789ab'")
+
+
+def damaged(file: Path) -> None:
+    file.write_bytes(b"no database, but long enough to be one" * 100)
+
+
+def a_folder(file: Path) -> None:
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            of_another_version,
+            r"is of another version of MLflow than .*; install the one that made it, or name",
+        ),
+        (damaged, "it is damaged, or no database; take a copy of it from before, or move it away"),
+        (a_folder, "it cannot be opened; check its path and permissions"),
+    ],
+)
+def test_databases_that_cannot_be_used(folder: Path, make: Any, told: str) -> None:
+    make(Path("mlflow.db"))
+    with pytest.raises(MmjsdError, match=told) as fault:
+        track(folder)
+    assert "mlflow.db: " in str(fault.value)
+    assert "\n" not in str(fault.value)
+    assert not (folder / "mlflow.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("sqlite://", "keeps nothing; write sqlite:///FILE"),
+        ("sqlite:///:memory:", "keeps nothing; write sqlite:///FILE"),
+        ("sqlite:/runs.db", "is no address of a database; write sqlite:///FILE"),
+        ("file:mlruns", "MLflow keeps runs in folders no longer; write sqlite:///FILE"),
+        ("./mlruns", "MLflow keeps runs in folders no longer; write sqlite:///FILE"),
+        ("nonsense://there", "it is no address of a tracking store; write sqlite:///FILE"),
+        ("postgresql://me:secret@there/runs", "psycopg2 is not installed; `uv pip install psycopg2-binary`"),
+        ("sqlite:////proc/nowhere/runs.db", "No such file or directory"),
+    ],
+)
+def test_uris_that_cannot_be_used(folder: Path, monkeypatch: pytest.MonkeyPatch, uri: str, told: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    before = set(Path().iterdir())
+    with pytest.raises((MmjsdError, OSError), match=told) as fault:
+        track(folder)
+    assert uri.replace("secret", "***") in str(fault.value)
+    assert "secret" not in str(fault.value)
+    assert {path.name for path in set(Path().iterdir()) - before} <= {"mlflow.db.lock"}

@@ -1,18 +1,22 @@
 """MLflow: one run per parameter set and seed, ready to compare."""
 
+import contextlib
+import getpass
 import json
 import logging
 import math
 import os
+import re
 import shutil
+import sqlite3
+import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
@@ -21,13 +25,17 @@ from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
 from mmjsd.metrics import read_metrics
 from mmjsd.records import atomic_write, digest_of, read_record, sha256_file
+from mmjsd.tracking_faults import explain
+from mmjsd.tracking_store import TrackingStore, tracking_store, without_passwords
 
-__all__ = ["STORE", "publish", "track"]
+if TYPE_CHECKING:  # slow to import
+    from torch.nn import Module
 
-#: Where runs are kept unless MLFLOW_TRACKING_URI says otherwise.
-STORE = "sqlite:///mlflow.db"
+__all__ = ["publish", "track"]
 
-_BATCH = 1000  # values that MLflow takes at once
+#: Where MLflow believes files to be until `_settle` says where. It would write the path of the folder into
+#: its SQL as it is, quotes and all.
+_NOWHERE = "file:///nowhere/mlruns"
 
 
 def track(
@@ -53,6 +61,9 @@ def track(
         key: dataset/run/seed, the tag `pipeline.key`.
         name: of the MLflow run.
         run, dataset, evaluation: all resolved parameters.
+
+    Raises:
+        MmjsdError: a missing or damaged file, or the run cannot be logged.
     """
     from mmjsd.training import load_model, read_history
 
@@ -71,23 +82,16 @@ def track(
         **{f"sha256/{file}": digest for file, digest in {**record["inputs"], **record["outputs"]}.items()},
         **{k: str(v) for k, v in final.items() if k not in numbers},
     }
-    with _logging(experiment, key, name, tags, folder / "mlflow.json") as (mlflow, log_batch):
-        mlflow.log_params(dict(flat({**run, "dataset": dataset, "evaluation": evaluation})))
-        mlflow.log_input(_described(store, experiment, data), context="training")
-        mlflow.log_metrics({k: v for k, v in numbers.items() if math.isfinite(v)})
-        curves = list(_curves(history))
-        for start in range(0, len(curves), _BATCH):
-            log_batch(metrics=curves[start : start + _BATCH])
-        for file in ("history.csv", "metrics.json"):
-            mlflow.log_artifact(str(folder / file))
-        mlflow.log_artifacts(str(folder / "figures"), "figures")
-        mlflow.pytorch.log_model(
-            model,
-            name="model",
-            serialization_format="pickle",
-            # given, for finding them out would load the model in another process
-            pip_requirements=[f"mmjsd=={version('mmjsd')}", f"torch=={version('torch')}"],
-        )
+    params = dict(flat({**run, "dataset": dataset, "evaluation": evaluation}))
+    folder = folder.absolute()  # MLflow is used where its store is
+    with _logging(experiment, key, name, tags, folder / "mlflow.json") as logged:
+        logged.params(params)
+        logged.dataset(str(store), experiment, data)
+        logged.files(folder / "history.csv", folder / "metrics.json")
+        logged.folder(folder / "figures")
+        model_id = logged.model(model, params)
+        logged.metrics(((k, 0, v) for k, v in numbers.items()), model_id)
+        logged.metrics(_curves(history), model_id)
 
 
 def publish(files: Iterable[Path], out: Path) -> None:
@@ -98,109 +102,304 @@ def publish(files: Iterable[Path], out: Path) -> None:
     Args:
         files: the comparison and the report.
         out: the JSON file that says where they are.
+
+    Raises:
+        MmjsdError: they cannot be logged.
     """
-    with _logging("comparison", "comparison", "comparison", {}, out) as (mlflow, _):
-        for file in files:
-            mlflow.log_artifact(str(file))
+    files = [file.absolute() for file in files]
+    with _logging("comparison", "comparison", "comparison", {}, out.absolute()) as logged:
+        logged.files(*files)
+
+
+def _curves(history: list[dict[str, float]]) -> Iterator[tuple[str, int, float]]:
+    for row in history:
+        for column, value in row.items():
+            if column != "epoch":
+                yield f"train/{column}", int(row["epoch"]), value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+class _Logged(NamedTuple):
+    """A run of MLflow, by its id: which run or model the process has as active one is no matter."""
+
+    client: Any
+    experiment_id: str
+    run_id: str
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [Param(_key(name), str(value)) for name, value in params.items()]
+        self.client.log_batch(self.run_id, params=entries, synchronous=True)
+
+    def metrics(self, values: Iterable[tuple[str, int, float]], model_id: str) -> None:
+        """Names, steps and values, of those that are finite; they are the model's, too."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [
+            Metric(_key(name), value, now, step, model_id=model_id, run_id=self.run_id)
+            for name, step, value in values
+            if math.isfinite(value)
+        ]
+        self.client.log_batch(self.run_id, metrics=entries, synchronous=True)
+
+    def dataset(self, path: str, name: str, sha256: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(name, sha256[:36], "local", json.dumps({"uri": path}))
+        context = InputTag("mlflow.data.context", "training")
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
+
+    def files(self, *paths: Path) -> None:
+        for path in paths:
+            self.client.log_artifact(self.run_id, str(path))
+
+    def folder(self, path: Path) -> None:
+        self.client.log_artifacts(self.run_id, str(path), path.name)
+
+    def model(self, model: "Module", params: Mapping[str, Any]) -> str:
+        """What `mlflow.pytorch.log_model` does for the active run; the id of the model."""
+        import mlflow.pytorch
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        created = self.client.create_logged_model(
+            self.experiment_id, "model", self.run_id, params={_key(k): str(v) for k, v in params.items()}
+        )
+        about = Model(
+            artifact_path=created.artifact_location,
+            run_id=self.run_id,
+            model_uuid=created.model_id,
+            model_id=created.model_id,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/model"
+            try:
+                mlflow.pytorch.save_model(
+                    model,
+                    path,
+                    mlflow_model=about,
+                    serialization_format="pickle",
+                    # given, for finding them out would load the model in another process
+                    pip_requirements=[f"mmjsd=={version('mmjsd')}", f"torch=={version('torch')}"],
+                )
+            except RuntimeError as error:  # PyTorch does not say why it cannot write
+                raise MmjsdError(
+                    f"{folder}: the model cannot be written there ({' '.join(str(error).split())[:100]}); "
+                    "make room, or name another folder in TMPDIR"
+                ) from None
+            self.client.log_model_artifacts(created.model_id, path)
+        self.client.log_outputs(self.run_id, [LoggedModelOutput(created.model_id, 0)])
+        self.client.finalize_logged_model(created.model_id, "READY")
+        return created.model_id
 
 
 @contextmanager
-def _logging(
-    experiment: str, key: str, name: str, tags: Mapping[str, str], out: Path
-) -> Iterator[tuple[Any, Callable[..., None]]]:
+def _logging(experiment: str, key: str, name: str, tags: Mapping[str, str], out: Path) -> Iterator[_Logged]:
     """A run of MLflow, noted in `out`. Once complete it replaces its twins, those of the same key and commit.
 
     Those of other commits, and of other experiments of DVC, stay to be compared with.
-
-    Yields:
-        mlflow, with the run as the active one, and its `log_batch`.
 
     Raises:
         MmjsdError: MLflow cannot be reached, for a server not within the minutes its client tries again
             (MLFLOW_HTTP_REQUEST_MAX_RETRIES), or cannot store the run.
     """
-    # before MLflow is imported, which reads them then
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    import mlflow
-    from sqlalchemy.exc import SQLAlchemyError
-
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    uri = os.environ.get("MLFLOW_TRACKING_URI", STORE)
-    mlflow.set_tracking_uri(uri)
+    store = tracking_store()
+    tags = {"pipeline.key": key, **describe(), **tags}
     try:
-        client, experiment_id = _connect(uri, experiment)
-        tags = {"pipeline.key": key, **describe(), **tags}
-        same_key = client.search_runs([experiment_id], filter_string=f"tags.`pipeline.key` = '{key}'")
-        told = ("git.commit", "dvc.experiment")
-        twins = [run for run in same_key if all(run.data.tags.get(name) == tags.get(name) for name in told)]
-        with mlflow.start_run(experiment_id=experiment_id, run_name=name, tags=tags) as started:
-            yield mlflow, partial(client.log_batch, started.info.run_id)
-        for twin in twins:
-            client.delete_run(twin.info.run_id)
-    except (mlflow.MlflowException, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise MmjsdError(
-            f"{uri}: {name} cannot be logged ({reason}); see that MLflow is there and has space, "
-            "and type the same command again"
-        ) from None
-    content = {"run_id": started.info.run_id, "experiment": experiment, "name": name, "tracking_uri": uri}
+        with contextlib.chdir(store.folder), _quiet_mlflow():
+            client, experiment_id = _connect(store, experiment)
+            twins = [
+                run.info.run_id
+                for run in _runs(client, experiment_id, f"tags.`pipeline.key` = '{key}'")
+                if all(run.data.tags.get(tag) == tags.get(tag) for tag in ("git.commit", "dvc.experiment"))
+            ]
+            tags = {_key(tag): value for tag, value in tags.items()}
+            run = client.create_run(experiment_id, tags=_origin(tags) | tags, run_name=name)
+            logged = _Logged(client, experiment_id, run.info.run_id)
+            try:
+                yield logged
+            except BaseException as error:
+                with contextlib.suppress(Exception):  # it may be MLflow that fails
+                    client.set_terminated(
+                        logged.run_id, "FAILED" if isinstance(error, Exception) else "KILLED"
+                    )
+                raise
+            client.set_terminated(logged.run_id)
+            for twin in twins:
+                client.delete_run(twin)
+    except MmjsdError:
+        raise
+    except Exception as error:  # of MLflow, or of what it uses to reach databases and stores of artifacts
+        if cause := explain(error, is_server=store.is_server):
+            told = f"{store.uri}: {name} cannot be logged: {cause}"
+            raise MmjsdError(without_passwords(told)) from None
+        raise
+    content = {
+        "run_id": logged.run_id,
+        "experiment": experiment,
+        "name": name,
+        "tracking_uri": store.shown,
+    }
     atomic_write(out, json.dumps(content, indent=2, allow_nan=False) + "\n")
     print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
 
 
-def _connect(uri: str, experiment: str) -> tuple[Any, str]:
+@contextmanager
+def _quiet_mlflow() -> Iterator[None]:
+    """MLflow without telemetry and its messages: what is wrong is told in one line."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when it is imported
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    import mlflow  # noqa: F401  # sets the levels
+
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _connect(store: TrackingStore, experiment: str) -> tuple[Any, str]:
     """A client, and the id of the experiment, which is created where there is none."""
     import mlflow
 
-    local = uri.startswith("sqlite:///")
-    database = Path(uri.removeprefix("sqlite:///") if local else "mlflow.db")
-    # the first connection creates the tables, and two at once ruin the database
-    with FileLock(f"{database}.lock"):
-        if local and not database.exists():
-            _create(database)
-        client = mlflow.MlflowClient(uri)
-        found = client.get_experiment_by_name(experiment)
-        if found:
-            return client, found.experiment_id
-        folder = Path("mlruns").resolve().as_uri() if local else None
-        return client, client.create_experiment(experiment, artifact_location=folder)
+    if store.is_server:
+        client = mlflow.MlflowClient(store.uri, store.uri)
+        return client, _experiment(client, experiment, None)
+    database = store.database
+    # the first connection creates the tables, and two at once ruin the database; whoever may write to that
+    # may also lock it
+    with FileLock(f"{database or store.folder / 'mlflow.db'}.lock", mode=0o666):
+        if database:
+            if database.exists():
+                _check(database)
+            else:
+                _create(database, store)
+        client = mlflow.MlflowClient(store.address, store.address)
+        experiment_id = _experiment(client, experiment, _NOWHERE if database else None)
+        if database:
+            _settle(database, experiment_id, store)
+    return client, experiment_id
 
 
-def _create(database: Path) -> None:
-    """A database with the tables of MLflow, which a process killed meanwhile would leave unusable."""
+def _experiment(client: Any, name: str, artifacts: str | None) -> str:
+    from mlflow import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return client.create_experiment(name, artifact_location=artifacts)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = client.get_experiment_by_name(name)  # another process was faster
+    if experiment.lifecycle_stage == "deleted":
+        # its name is taken; what was deleted with it, or before, stays so
+        runs = _runs(client, experiment.experiment_id, deleted=True)
+        client.restore_experiment(experiment.experiment_id)
+        for run in runs:
+            client.delete_run(run.info.run_id)
+    return experiment.experiment_id
+
+
+def _runs(client: Any, experiment_id: str, condition: str = "", *, deleted: bool = False) -> list[Any]:
+    from mlflow.entities import ViewType
+
+    view = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    page = client.search_runs([experiment_id], condition, view)
+    found = list(page)
+    while page.token:
+        page = client.search_runs([experiment_id], condition, view, page_token=page.token)
+        found += page
+    return found
+
+
+def _check(database: Path) -> None:
+    """Find at once what keeps MLflow from using a database, for it would try again for two minutes.
+
+    Raises:
+        MmjsdError: it is of a newer MLflow.
+        sqlite3.Error: it cannot be opened or written to.
+    """
     import mlflow
+
+    with closing(sqlite3.connect(database, timeout=20)) as connection:
+        connection.execute("begin immediate")
+        tables = connection.execute("select name from sqlite_master where name = 'alembic_version'")
+        schema = connection.execute("select * from alembic_version").fetchone() if tables.fetchone() else None
+    known = Path(mlflow.__file__).parent / "store/db_migrations/versions"
+    if schema and not any(known.glob(f"{schema[0]}_*.py")):
+        raise MmjsdError(
+            f"{database}: is of another version of MLflow than {version('mlflow')} (schema {schema[0]}); "
+            "install the one that made it, or name another database in MLFLOW_TRACKING_URI"
+        )
+
+
+def _create(database: Path, store: TrackingStore) -> None:
+    """A database with the tables of MLflow, which a process killed meanwhile would leave unusable."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     folder = database.with_name(f"{database.name}.new")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    mlflow.MlflowClient(f"sqlite:///{folder / database.name}").search_experiments()
-    os.replace(folder / database.name, database)
+    new = folder / database.name
+    address = TrackingStore(f"sqlite:///{os.path.relpath(new, store.folder)}", store.folder).address
+    SqlAlchemyStore(address, _NOWHERE)
+    _settle(new, SqlAlchemyStore.DEFAULT_EXPERIMENT_ID, store)
+    os.replace(new, database)
     shutil.rmtree(folder)
 
 
-def _described(store: Path, name: str, sha256: str) -> Any:
-    """The dataset as MLflow shows it, without reading it."""
-    from mlflow.data.dataset_source_registry import resolve_dataset_source
-    from mlflow.data.meta_dataset import MetaDataset
+def _settle(database: Path, experiment_id: str, store: TrackingStore) -> None:
+    """Have the artifacts of an experiment where they belong, also after the project was moved or copied.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a local file is so in more than one way
-        source = resolve_dataset_source(str(store))
-    described: Any = MetaDataset  # MLflow's annotations call it abstract
-    return described(source, name=name, digest=sha256[:36])
+    MLflow makes each path absolute, and would write on into the folder of then. It understands relative ones
+    as well, but has to be told behind its back. What is elsewhere on purpose stays there.
+    """
+    with closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        query = "select artifact_location from experiments where experiment_id = ?"
+        (there,) = connection.execute(query, [experiment_id]).fetchone()
+        place = re.fullmatch(r"(?:file:)?/.*/mlruns(/\d+)?", there)
+        here = f"{store.artifacts}{place[1] or ''}" if place else there
+        if here == there:
+            return
+        update = "update experiments set artifact_location = ? where experiment_id = ?"
+        connection.execute(update, [here, experiment_id])
+        for table, key, column in (
+            ("runs", "run_uuid", "artifact_uri"),
+            ("logged_models", "model_id", "artifact_location"),
+        ):
+            query = f"select {key}, {column} from {table} where experiment_id = ?"
+            for identifier, old in connection.execute(query, [experiment_id]).fetchall():
+                new = old.replace(there, here, 1)
+                if old.startswith(f"{there}/") and _path(new, store).exists():
+                    connection.execute(f"update {table} set {column} = ? where {key} = ?", [new, identifier])
 
 
-def _curves(history: list[dict[str, float]]) -> Iterator[Any]:
-    from mlflow.entities import Metric
-
-    now = int(time.time() * 1000)
-    for row in history:
-        for column, value in row.items():
-            if column != "epoch" and math.isfinite(value):
-                yield Metric(f"train/{column}", value, now, int(row["epoch"]))
+def _path(artifacts: str, store: TrackingStore) -> Path:
+    path = unquote(urlsplit(artifacts).path) if artifacts.startswith("file:") else artifacts
+    return store.folder / path
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _origin(tags: Mapping[str, str]) -> dict[str, str]:
+    """Where a run comes from, as MLflow's pages show it."""
+    origin = {"mlflow.source.name": "mmjsd", "mlflow.source.type": "LOCAL"}
+    if commit := tags.get("git.commit"):
+        origin["mlflow.source.git.commit"] = commit
+    with contextlib.suppress(KeyError, OSError):  # a user of a container has no name
+        origin["mlflow.user"] = getpass.getuser()
+    return origin
+
+
+def _key(name: str) -> str:
+    """A name of a file or value as MLflow permits it as a key."""
+    parts = re.sub(r"[^/\w.\- :]", "_", name).split("/")
+    return "/".join(part for part in parts if part not in ("", ".", ".."))[:250]

@@ -106,7 +106,8 @@ def test_a_server_that_goes_away_and_returns(project: Project, port: int, tmp_pa
     before = logged(project.folder)
     uri = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     with server(tmp_path / "server", port):
-        assert project.run("track js", **uri).code == 0
+        tracked = project.run("track js", **uri)
+    assert tracked.code == 0, tracked.output
     (project.folder / "results/tiny/moe/seed-1/training.record.json").unlink()
     gone = project.snakemake(**uri, MLFLOW_HTTP_REQUEST_MAX_RETRIES="2")
     assert gone.code == 1
