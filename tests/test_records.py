@@ -144,6 +144,16 @@ class TestRecords:
         chain[0].params.update(dict.fromkeys("abcde", 1))
         assert staleness(chain[0]) == "other params: a, b, c and 2 more"
 
+    def test_what_a_step_does_elsewhere_counts(self, chain: list[Product]) -> None:
+        make(chain)
+        gone = replace(chain[0], effect=lambda: "its run was deleted")
+        assert staleness(gone) == "its run was deleted"
+        assert staleness(replace(chain[0], effect=lambda: None)) is None
+        told = f"{gone.record}: to be made again (its run was deleted)"
+        assert settle([gone, chain[1]]) == (["first"], [told])
+        chain[0].outputs[0].write_text("edited")
+        assert staleness(gone) == f"other outputs: {chain[0].outputs[0]}"
+
     @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"', "\xff"])
     def test_a_damaged_record_is_none(self, chain: list[Product], content: str) -> None:
         make(chain)

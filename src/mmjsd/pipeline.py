@@ -8,6 +8,7 @@ made from those.
 import difflib
 import importlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.records import Product, sha256_file
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
+from mmjsd.tracking_store import why_gone
 
 __all__ = [
     "BUILDERS",
@@ -231,6 +233,7 @@ def tracking(params: Params, run: str, seed: int) -> Product:
         ),
         code=("mmjsd.tracking",),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "track.tsv",
+        effect=partial(why_gone, folder / "mlflow.json"),
     )
 
 
@@ -304,6 +307,7 @@ def publication(params: Params) -> Product:
         inputs=(*comparison(params).outputs, *report(params).outputs),
         code=("mmjsd.tracking",),
         benchmark=_BENCHMARKS / "publish.tsv",
+        effect=partial(why_gone, Path("results/mlflow.json")),
     )
 
 

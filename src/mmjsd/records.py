@@ -66,6 +66,8 @@ class Product:
     """Unfinished work to go on from; gone once the record is there."""
     sources: Mapping[str, Path] = field(default_factory=dict)
     """Files from elsewhere, recorded by these names and their content: where they lie does not count."""
+    effect: Callable[[], str | None] | None = None
+    """Asked why what it does elsewhere has to be done again, or None if that is there."""
 
     @property
     def needed(self) -> tuple[Path, ...]:
@@ -310,7 +312,9 @@ def staleness(product: Product) -> str | None:
     if not isinstance(record, dict):
         return "damaged record"
     differ = {key: list(_differing(record.get(key), now[key])) for key in now if record.get(key) != now[key]}
-    return "; ".join(f"other {key}: {_some(names)}" for key, names in differ.items()) or None
+    if differ:
+        return "; ".join(f"other {key}: {_some(names)}" for key, names in differ.items())
+    return product.effect() if product.effect else None
 
 
 def _differing(before: Any, now: Mapping[str, Any]) -> Iterator[str]:

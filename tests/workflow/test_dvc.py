@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,12 @@ def test_a_clone_with_pulled_artifacts_is_up_to_date(repository: Repository, tmp
     clone = clone_of(repository, tmp_path / "clone")
     pulled = clone.dvc("pull")
     assert pulled.code == 0, pulled.output
+    assert "up to date" in clone.dvc("status").output
+    # but for what MLflow has: its database stayed behind
+    logging = {f"logging {run}, seed 1, to MLflow" for run in ("js", "moe")}
+    assert clone.snakemake().jobs == logging | {"logging the comparison and the report to MLflow"}
+    assert clone.dvc("repro").jobs == set()
     clone.agree()
-    assert "Nothing to be done" in clone.snakemake().output
     checked = clone.call("mmjsd", "provenance", "results/tiny/js/seed-1")
     assert checked.code == 0, checked.output
     assert "every hash holds" in checked.output
@@ -291,6 +296,27 @@ def test_an_experiment_has_one_name_in_dvc_and_mlflow(repository: Repository) ->
         [experiment], filter_string=f"tags.`git.commit` = '{run.data.tags['git.commit']}'"
     )
     assert run.info.run_id in {other.info.run_id for other in found}
+
+
+def test_an_experiment_aside_logs_to_the_project(repository: Repository) -> None:
+    """It runs in a temporary copy, which is gone afterwards."""
+    ran = repository.dvc("exp", "run", "--temp", "--name", "aside", "--set-param", "+runs.moe.beta=5")
+    assert runs_made(ran) == {"moe"}
+    with sqlite3.connect(repository.folder / "mlflow.db") as database:
+        aside = database.execute(
+            "select r.run_uuid, r.name from runs r join tags t on r.run_uuid = t.run_uuid"
+            " where t.key = 'dvc.experiment' and t.value = 'aside' and r.lifecycle_stage = 'active'"
+        ).fetchall()
+    # the others are there already, and not logged once more
+    assert sorted(name for _, name in aside) == ["comparison", "moe"]
+    for run, _ in aside:
+        assert list((repository.folder / "mlruns" / run / "artifacts").iterdir())
+    repository.agree()
+
+    assert repository.dvc("exp", "apply", "aside").code == 0
+    place = json.loads((repository.folder / "results/tiny/moe/seed-1/mlflow.json").read_bytes())
+    assert (place["run_id"], "moe") in aside
+    repository.agree()
 
 
 def test_curves_of_all_runs_are_in_one_plot(repository: Repository) -> None:
