@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from hostile import NOT_FOR_SNAKEMAKE, SWITCH, hostile
 from mmjsd import params, pipeline
 from mmjsd.records import Product, staleness
 
@@ -78,6 +79,10 @@ class Project:
         self.folder = folder
         # compiled once, the many processes of a workflow start in half the time
         self.environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        if SWITCH in self.environment:
+            self.environment = hostile(self.environment)
+            for name in NOT_FOR_SNAKEMAKE:
+                del self.environment[name]
 
     def call(self, *command: str, **environment: str) -> Outcome:
         """A command run in the folder, with more variables in its environment."""

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -241,7 +242,7 @@ class TestFaults:
     def test_source_must_be_known_or_a_folder(self, faults, load, tmp_path):
         def content(source):
             return (
-                f"datasets: {{d: {{kind: mnist_svhn_text, source: {source}}}}}\n"
+                f"datasets: {{d: {{kind: mnist_svhn_text, source: {json.dumps(str(source))}}}}}\n"
                 "runs: {r: {dataset: d, objective: mvae}}"
             )
 

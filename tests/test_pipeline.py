@@ -1,4 +1,5 @@
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def of_faces(folder: Path) -> Product:
     (folder / "img_align_celeba/000001.jpg").write_bytes(b"a face")
     for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
         (folder / name).touch()
-    text = TEXT.replace("mnist_svhn_text, source: download", f"celeba, source: '{folder}'")
+    text = TEXT.replace("mnist_svhn_text, source: download", f"celeba, source: {json.dumps(str(folder))}")
     return pipeline.dataset(resolved(folder.parent / "params.yaml", text), "others")
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmjsd import params, pipeline
+from mmjsd import params, pipeline, variables
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted, end_on_sigterm, held_back
 from mmjsd.records import Product, UpToDate, making
@@ -21,6 +21,9 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a fault of the input is told in plain lines, without a traceback."""
+    if argv is None:  # the process is ours
+        variables.drop_inherited()
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # where it is ASCII
     arguments = _parser().parse_args(argv)
     end_on_sigterm()
     try:
@@ -97,10 +100,11 @@ def _classify(arguments: argparse.Namespace) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
-    with _step(arguments, chosen, pipeline.training(chosen, arguments.run, seed)) as (product, fingerprint):
+    product = pipeline.training(chosen, arguments.run, seed)
+    run = chosen.runs[arguments.run]
+    with _step(arguments, chosen, product, threads=run.threads) as (_, fingerprint):
         from mmjsd.training import train
 
-        run = chosen.runs[arguments.run]
         store = _store(chosen, run.dataset)
         with held_back() as asked_to_end:
             train(
@@ -117,7 +121,8 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
-    with _step(arguments, chosen, pipeline.evaluation(chosen, arguments.run, seed)) as (product, _):
+    product = pipeline.evaluation(chosen, arguments.run, seed)
+    with _step(arguments, chosen, product, threads=chosen.evaluation.threads):
         from mmjsd.evaluation import evaluate
 
         key = chosen.runs[arguments.run].dataset
@@ -230,13 +235,14 @@ def _generate(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _step(
-    arguments: argparse.Namespace, chosen: params.Params, product: Product
+    arguments: argparse.Namespace, chosen: params.Params, product: Product, threads: int = 1
 ) -> Iterator[tuple[Product, str]]:
     """Surround the work of a step with its record, once everything it needs is there."""
     if missing := [path for path in product.needed if not path.is_file()]:
         makers = {path: made.name for made in pipeline.products(chosen) for path in made.outputs}
         remedy = f"`mmjsd {makers[missing[0]]}` makes it" if missing[0] in makers else "check the path"
         raise MmjsdError(f"{missing[0]}: not there yet; {remedy}")
+    variables.set_threads(threads)
     with making(product, force=arguments.force) as fingerprint:
         yield product, fingerprint
 

@@ -1,5 +1,6 @@
 import gzip
 import os
+import re
 import shutil
 import time
 import tracemalloc
@@ -128,7 +129,7 @@ def test_mnist_files_must_belong_together(tmp_path: Path) -> None:
     images, labels = tmp_path / "images", tmp_path / "labels"
     images.write_bytes(idx(IMAGES))
     labels.write_bytes(idx(LABELS[:2]))
-    with pytest.raises(MmjsdError, match=f"^{labels}: has 2 labels for the 3 images"):
+    with pytest.raises(MmjsdError, match=f"^{re.escape(str(labels))}: has 2 labels for the 3 images"):
         read_mnist(images, labels)
     assert "does not hold images" in refused(read_mnist, labels, labels)
     with pytest.raises(MmjsdError, match="does not hold labels"):
@@ -427,7 +428,7 @@ def test_class_without_images_is_named_and_the_old_store_kept(sources: Path, mis
         labels = read_idx(path).copy()
         labels[labels == 0] = 1
         path.write_bytes(gzip.compress(idx(labels)))
-    with pytest.raises(MmjsdError, match=f"^{path}: has no 0 for the test split"):
+    with pytest.raises(MmjsdError, match=f"^{re.escape(str(path))}: has no 0 for the test split"):
         build_from(store, sources)
     assert store.read_bytes() == before
     assert sorted(sources.rglob("*")) == files

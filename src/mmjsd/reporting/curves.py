@@ -79,7 +79,7 @@ def _prd(curves: Mapping[str, Sequence[_Curves]], embedding: str) -> Drawn:
 def _read_curves(path: Path) -> _Curves:
     found: _Curves = {}
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 precision, recall = found.setdefault((row["given"], row["modality"]), ([], []))
                 precision.append(float(row["precision"]))

@@ -1,0 +1,68 @@
+"""Environment variables that steer a library: which of them reach a step.
+
+Notebooks, launchers, hooks and other projects leave variables behind. A step is steered by its parameters; of
+the variables it honours those that say what there is on this machine and how to reach what is elsewhere. The
+table in docs/reliability.md lists them.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import MutableMapping
+from fnmatch import fnmatchcase
+
+__all__ = ["drop_inherited", "set_threads"]
+
+#: Patterns of names that no step sees, each but for those of _HONOURED.
+_DROPPED = (
+    *("MLFLOW_*", "_MLFLOW_*", "OTEL_*"),  # MLFLOW_RUN_ID: log into that run
+    *("MPLBACKEND", "MATPLOTLIBRC"),  # figures are drawn without a backend, and look the same for everybody
+    *("TORCH*", "PYTORCH_*", "TRITON_*", "NVIDIA_TF32_OVERRIDE"),
+    *("NUMPY_*", "NPY_PROMOTION_STATE", "SCIPY_*", "SKLEARN_*", "JOBLIB_*", "LOKY_*", "PANDAS_*"),
+    *("HDF5_*", "TQDM_*"),
+    # set in hooks: another repository than that of the working directory
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_NAMESPACE", "GIT_PREFIX"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"),
+    *("PYTHONWARNINGS", "SOURCE_DATE_EPOCH"),  # error: a library's warning ends a step
+)
+
+_HONOURED = (
+    *("MLFLOW_TRACKING_*", "MLFLOW_WORKSPACE", "MLFLOW_HTTP_*", "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT"),
+    *("MLFLOW_S3_*", "MLFLOW_GCS_*", "MLFLOW_BOTO_*", "MLFLOW_KERBEROS_*", "MLFLOW_*MULTIPART_UPLOAD*"),
+    *("TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+    *("PYTORCH_*ALLOC_CONF", "PYTORCH_MPS_*", "PYTORCH_ENABLE_MPS_FALLBACK"),
+    *("JOBLIB_TEMP_FOLDER", "HDF5_USE_FILE_LOCKING", "TQDM_DISABLE"),
+)
+
+_THREADS = (
+    *("OMP_NUM_THREADS", "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
+)
+
+
+def drop_inherited(variables: MutableMapping[str, str] = os.environ) -> None:
+    """Remove what steers a library behind the parameters' back; before the libraries are imported.
+
+    A user without a home, as in a container, gets one that is not there: MLflow wants to know it.
+    """
+    for name in list(variables):
+        if _is_any(name, _DROPPED) and not _is_any(name, _HONOURED):
+            del variables[name]
+    if os.path.expanduser("~") == "~":
+        variables["HOME"] = os.devnull
+    if any(option.startswith("error") for option in sys.warnoptions):  # Python has read it already
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+
+
+def set_threads(number: int) -> None:
+    """Have numpy and its kin compute with so many threads, as Snakemake does; before they are imported.
+
+    The number is a parameter, for sums are split by it.
+    """
+    os.environ |= dict.fromkeys(_THREADS, str(number))
+
+
+def _is_any(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -1,0 +1,59 @@
+"""Which variables reach a step. What they would do there is in tests/reliability/test_environment.py."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mmjsd.cli import main
+from mmjsd.variables import drop_inherited, set_threads
+
+DROPPED = """
+    MLFLOW_RUN_ID MLFLOW_EXPERIMENT_ID MLFLOW_EXPERIMENT_NAME MLFLOW_RUN_NAME MLFLOW_REGISTRY_URI
+    MLFLOW_ENABLE_ASYNC_LOGGING MLFLOW_ACTIVE_MODEL_ID _MLFLOW_ACTIVE_MODEL_ID MPLBACKEND MATPLOTLIBRC
+    HDF5_DRIVER TQDM_MININTERVAL TORCH_LOGS TORCHINDUCTOR_MAX_AUTOTUNE PYTORCH_JIT SKLEARN_WORKING_MEMORY
+    GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE PYTHONWARNINGS
+"""
+HONOURED = """
+    MLFLOW_TRACKING_URI MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_TOKEN MLFLOW_HTTP_REQUEST_MAX_RETRIES
+    MLFLOW_S3_ENDPOINT_URL MLFLOW_WORKSPACE MPLCONFIGDIR HDF5_USE_FILE_LOCKING TQDM_DISABLE
+    TORCHINDUCTOR_CACHE_DIR PYTORCH_CUDA_ALLOC_CONF CUDA_VISIBLE_DEVICES AWS_PROFILE HTTPS_PROXY no_proxy
+    GIT_CONFIG_COUNT GIT_CONFIG_GLOBAL DVC_EXP_NAME DVC_ROOT OPENBLAS_CORETYPE HOME PATH TMPDIR PYTHONPATH
+"""
+
+
+def test_what_steers_goes_and_what_reaches_stays() -> None:
+    variables = dict.fromkeys([*DROPPED.split(), *HONOURED.split()], "x")
+    drop_inherited(variables)
+    assert set(variables) == set(HONOURED.split())
+
+
+def test_a_process_that_calls_a_command_keeps_its_variables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    before = dict(os.environ)
+    assert main(["params", "schema"]) == 0
+    assert os.environ == before
+
+
+def test_threads_are_those_of_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "nonsense")
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    set_threads(1)
+    code = (
+        "import numpy, sklearn, threadpoolctl, torch\n"
+        "assert {pool['num_threads'] for pool in threadpoolctl.threadpool_info()} == {1}\n"
+        "assert torch.get_num_threads() == 1"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_output_in_any_encoding(encoding: str) -> None:
+    code = "import sys; from mmjsd.cli import main; sys.argv[1:] = ['params', 'check']; main(); print('µ±ü☃')"
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
