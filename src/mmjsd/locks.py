@@ -37,12 +37,13 @@ _REFUSED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
-def exclusive(path: Path, waiting: str = "") -> Iterator[bool]:
+def exclusive(path: Path, waiting: str = "", *, mode: int = 0o644) -> Iterator[bool]:
     """Hold a lock, once no other process does.
 
     Args:
         path: of the lock, in a folder that is made where missing.
         waiting: printed if another process holds it.
+        mode: permissions of its file, less the umask.
 
     Yields:
         Whether another process held it.
@@ -50,7 +51,7 @@ def exclusive(path: Path, waiting: str = "") -> Iterator[bool]:
     Raises:
         OSError: the folder cannot be written to.
     """
-    lock, waited = _lock(path), False
+    lock, waited = _lock(path, mode), False
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -104,12 +105,12 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _lock(path: Path) -> BaseFileLock:
+def _lock(path: Path, mode: int = 0o644) -> BaseFileLock:
     path.parent.mkdir(parents=True, exist_ok=True)
     if _flock_fault(path.parent):
         # another name: flock leaves its file behind, and without flock the file is the lock
-        return SoftFileLock(path.with_suffix(".locked"))
-    return FileLock(path.with_suffix(".lock"))
+        return SoftFileLock(path.with_suffix(".locked"), mode=mode)
+    return FileLock(path.with_suffix(".lock"), mode=mode)
 
 
 @cache

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
-
 from mmjsd.environment import describe
 from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
+from mmjsd.locks import exclusive
 from mmjsd.metrics import read_metrics
 from mmjsd.records import atomic_write, digest_of, read_record, sha256_file
 from mmjsd.tracking_faults import explain
@@ -277,7 +276,7 @@ def _connect(store: TrackingStore, experiment: str) -> tuple[Any, str]:
     database = store.database
     # the first connection creates the tables, and two at once ruin the database; whoever may write to that
     # may also lock it
-    with FileLock(f"{database or store.folder / 'mlflow.db'}.lock", mode=0o666):
+    with exclusive(Path(f"{database or store.folder / 'mlflow.db'}.lock"), mode=0o666):
         if database:
             if database.exists():
                 _check(database)

@@ -48,7 +48,7 @@ def test_settings_of_the_process_do_not_show_and_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["matplotlibrc", "config/matplotlib/matplotlibrc"])
 def test_a_matplotlibrc_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """Of the working directory, or of the user; others are in tests/reliability/test_environment.py."""
+    """Of the working directory, or of the user; others are in tests/reliability/test_hostile_environment.py."""
     clean = draw(tmp_path)
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_text("".join(f"{name}: {value}\n" for name, value in SETTINGS.items()))
