@@ -1,4 +1,4 @@
-"""Which variables reach a step. What they would do there is in tests/reliability/test_hostile_environment.py."""
+"""Which variables reach a step; what they would do there: tests/reliability/test_hostile_environment.py."""
 
 import os
 import subprocess

@@ -149,7 +149,7 @@ class _Logged(NamedTuple):
     def dataset(self, path: str, name: str, sha256: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        dataset = Dataset(name, sha256[:36], "local", json.dumps({"uri": path}))
+        dataset = Dataset(name, sha256[:36], "local", json.dumps({"uri": path}, allow_nan=False))
         context = InputTag("mlflow.data.context", "training")
         self.client.log_inputs(self.run_id, [DatasetInput(dataset, [context])])
 

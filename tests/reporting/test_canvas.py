@@ -48,7 +48,7 @@ def test_settings_of_the_process_do_not_show_and_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["matplotlibrc", "config/matplotlib/matplotlibrc"])
 def test_a_matplotlibrc_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """Of the working directory, or of the user; others are in tests/reliability/test_hostile_environment.py."""
+    """Of the working directory, or of the user; others: tests/reliability/test_hostile_environment.py."""
     clean = draw(tmp_path)
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_text("".join(f"{name}: {value}\n" for name, value in SETTINGS.items()))
@@ -69,5 +69,5 @@ def test_the_style_is_the_same_as_without_settings() -> None:
     with house_style():
         ours = dict(matplotlib.rcParams)
     given = {"font.size", "axes.titlesize", "axes.spines.top", "axes.spines.right", "figure.titlesize"}
-    given |= {"legend.frameon", "savefig.dpi", "backend"}
+    given |= {"legend.frameon", "savefig.dpi", "backend", "text.parse_math", "svg.hashsalt"}
     assert {name for name in ours if ours[name] != matplotlib.rcParamsDefault[name]} <= given

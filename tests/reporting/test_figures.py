@@ -1,7 +1,6 @@
 import json
 import shutil
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -233,7 +232,7 @@ def texts(figure):
 
 @pytest.mark.parametrize("markup", MARKUP)
 def test_titles_and_labels_are_drawn_verbatim(markup, tmp_path):
-    with matplotlib.rc_context(canvas.STYLE):
+    with canvas.house_style():
         figure, (axes,) = canvas.sheets([markup], 8, 8, f"{markup} {markup}")
         axes.plot([0, 1], label="a")
         figure.legend(axes.get_lines(), [markup])
@@ -263,6 +262,6 @@ def test_names_of_attributes_are_drawn_verbatim(tmp_path):
     names = [f"{markup} {number}".replace(" ", "_") for number, markup in enumerate(MARKUP)]
     columns = ("frequency", "representation/image", "coherence/image/text", "coherence/random")
     metrics = {f"attributes/{name}/{column}": 0.5 for name in names for column in columns}
-    with matplotlib.rc_context(canvas.STYLE):
+    with canvas.house_style():
         drawn = figures._attributes(metrics)
         assert texts(drawn.figure) >= {name.replace("_", " ") for name in names}
