@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import yaml
 
-from mmjsd.training import read_history
+from mmjsd.training.history import read_history
 
 BATCH = 256
 EVALUATION = {

@@ -30,7 +30,7 @@ from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.models.vae import modalities_of
 from mmjsd.objectives import OBJECTIVES
 from mmjsd.params import Run
-from mmjsd.training import build_model
+from mmjsd.training.model_file import build_model
 
 # --- The plain reference: one module and one list entry per modality -------------------------------------
 

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from pretended import pretended_gpu
+from support.pretended import pretended_gpu
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -44,7 +44,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("classify tiny mnist", "data/tiny.h5: not there yet; `mmjsd data build tiny` makes it"),
         (
             "evaluate js",
-            "results/tiny/js/seed-1/model.pt: not there yet; `mmjsd train js --seed 1` makes it",
+            "results/tiny/js/seed-1/model.safetensors: not there yet; `mmjsd train js --seed 1` makes it",
         ),
         (
             "compare",

@@ -18,7 +18,7 @@ from mmjsd.devices import (
     widest_float,
 )
 from mmjsd.errors import MmjsdError
-from pretended import pretended_gpu
+from support.pretended import pretended_gpu
 
 GIB = 2**30
 KINDS = ("cuda", "mps", "xpu")

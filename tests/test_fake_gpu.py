@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from conftest import make_run
+from support.samples import make_run
 from mmjsd.data.batches import Batch, as_input
 from mmjsd.distributions import Gaussian
 from mmjsd.evaluation import latents, likelihood
@@ -22,7 +22,8 @@ from mmjsd.models.vae import Modality, MultimodalVAE
 from mmjsd.objectives import OBJECTIVES
 from mmjsd.params import Run
 from mmjsd.subsets import subsets
-from mmjsd.training import _warmup, build_model
+from mmjsd.training.loop import _warmup
+from mmjsd.training.model_file import build_model
 
 CUDA = torch.device("cuda", 0)
 COUNT = 6

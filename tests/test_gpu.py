@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mmjsd
-from conftest import make_run
+from support.samples import make_run
 from mmjsd import environment
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.devices import as_float64, image_layout, memory_budget, pick_device, pick_precision
@@ -17,7 +17,8 @@ from mmjsd.evaluation import evaluate
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.params import Evaluation
 from mmjsd.reporting.figures import draw_run
-from mmjsd.training import load_model, train
+from mmjsd.training.loop import train
+from mmjsd.training.model_file import load_model
 from test_training import assert_same_weights, begun_again_and_again, losses
 
 pytestmark = pytest.mark.skipif(not torch.accelerator.is_available(), reason="there is no GPU here")

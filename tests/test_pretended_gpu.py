@@ -14,7 +14,7 @@ import yaml
 from matplotlib.figure import Figure
 
 import mmjsd
-from conftest import make_run, make_split
+from support.samples import make_run, make_split
 from mmjsd import checkpoint
 from mmjsd.data import batches
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
@@ -25,8 +25,8 @@ from mmjsd.models import classifiers
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.params import Evaluation
 from mmjsd.reporting.figures import draw_run
-from mmjsd.training import train
-from pretended import pretended_gpu
+from mmjsd.training.loop import train
+from support.pretended import pretended_gpu
 from test_training import assert_same_weights, begun_again_and_again, losses
 
 KINDS = ["cuda", "mps", "xpu"]  # xpu has the layout and pinned memory of cuda, and the precision of mps
@@ -224,7 +224,7 @@ def test_going_on_elsewhere_is_possible_and_told(digits, tmp_path, capsys, first
         f"on {then} in float32, not compiled from here on: the numbers are not exactly those of training "
         "without interruption\n"
     )
-    assert (tmp_path / "model.pt").exists()
+    assert (tmp_path / "model.safetensors").exists()
 
 
 # --- What is computed otherwise there ---------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_the_layout_of_images(digits, tmp_path, kind):
         on_gpu(digits, tmp_path / "gpu")
         loaded = mmjsd.load(tmp_path / "cpu", kind).encoders["svhn"][2].weight
         image = batches.as_input(torch.zeros(2, 3, 4, 4, dtype=torch.uint8, device=kind))
-    trained = torch.load(tmp_path / "gpu/model.pt", weights_only=True)["weights"]["encoders.svhn.2.weight"]
+    trained = torch.load(tmp_path / "gpu/model.safetensors", weights_only=True)["weights"]["encoders.svhn.2.weight"]
     layout = torch.contiguous_format if kind == "mps" else torch.channels_last
     assert all(tensor.is_contiguous(memory_format=layout) for tensor in (loaded, image, trained))
     assert not trained.is_contiguous() or kind == "mps"

@@ -19,7 +19,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.models.vae import Modality
 from mmjsd.params import Dataset, Evaluation, Run
 from mmjsd.tracking_store import why_gone
-from mmjsd.training import build_model
+from mmjsd.training.model_file import build_model
 
 MODALITIES = [Modality("mnist", "image", (1, 28, 28), 784), Modality("text", "text", (8,), 8)]
 RUN = Run(dataset="digits", objective="mmjsd", shared_latent=3, style_weights={}, weights={})
@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     weights = build_model(MODALITIES, RUN).state_dict()
     content |= {"modalities": [tuple(m) for m in MODALITIES], "weights": weights}
-    checkpoint.write(folder / "model.pt", content)
+    checkpoint.write(folder / "model.safetensors", content)
     return folder
 
 

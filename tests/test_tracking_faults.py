@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from answering import answering
+from support.answering import answering
 from mmjsd.tracking_faults import explain
 
 

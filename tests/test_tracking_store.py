@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from answering import answering
+from support.answering import answering
 from mmjsd.tracking_store import tracking_store, why_gone, without_passwords
 
 

@@ -1,19 +1,29 @@
 """Gaussian experts, their products and mixtures, and the divergences between them.
 
-Shapes: E experts, B batch, D latent. Every expert is a diagonal Gaussian; experts are stacked on axis 0.
-All functions are closed form and vectorised over experts, except the arithmetic Jensen-Shannon divergence,
-which has none and is estimated by Monte Carlo.
+Shapes: E experts, B batch, D latent. Every expert is a diagonal Gaussian; experts are stacked on axis 0. All
+functions are vectorised over experts, and closed form but where a mixture makes that impossible.
 """
 
 import math
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from mmjsd import registry
 from mmjsd.devices import widest_float
 
-__all__ = ["Gaussian", "jensen_shannon", "kl_divergence", "product_of_experts", "stratified_mixture"]
+__all__ = [
+    "Gaussian",
+    "Mean",
+    "Mixture",
+    "jensen_shannon",
+    "kl_divergence",
+    "product_of_experts",
+    "stratified_mixture",
+    "with_prior",
+]
 
 
 class Gaussian(NamedTuple):
@@ -45,9 +55,52 @@ class Gaussian(NamedTuple):
         squares = (z - self.mean) ** 2 * torch.exp(-self.log_variance)
         return -0.5 * (squares + self.log_variance + math.log(2 * math.pi)).sum(-1)
 
+    def select(self, generator: torch.Generator | None = None) -> "Gaussian":
+        """Itself: the only component, where a mixture has several."""
+        return self
+
     def at(self, *index: Any) -> "Gaussian":
         """Both tensors indexed alike."""
         return Gaussian(self.mean[index], self.log_variance[index])
+
+
+class Mixture(NamedTuple):
+    """Mixture of Gaussian experts."""
+
+    experts: Gaussian
+    """(E, B, D)."""
+    weights: Tensor
+    """(E,) or (E, B), summing to 1 over the experts."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the whole mixture: (B, D)."""
+        return (_per_sample(self.weights, self.experts) * self.experts.mean).sum(0)
+
+    def select(self, generator: torch.Generator | None = None) -> Gaussian:
+        """Select one component for each sample: -> (B, D)."""
+        return stratified_mixture(self.experts, self.weights, generator)
+
+    def rsample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A sample (B, D), differentiable in the parameters of the experts."""
+        return self.select(generator).rsample(generator)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of z in nats: (..., B, D) -> (..., B)."""
+        experts = Gaussian(*(t.view(len(t), *[1] * (z.dim() - 2), *t.shape[1:]) for t in self.experts))
+        weights = self.weights.to(z.dtype).log()
+        weights = weights.view(len(weights), *[1] * (z.dim() - 2), -1)
+        return torch.logsumexp(experts.log_prob(z) + weights, dim=0)
+
+
+Mean = Callable[[Gaussian, Tensor], Gaussian | Mixture]
+"""An abstract mean: experts (E, B, D) and weights (E,) or (E, B) -> one distribution over (B, D)."""
+
+
+def with_prior(experts: Gaussian) -> Gaussian:
+    """Add N(0, I) to the experts as the last: (E, B, D) -> (E + 1, B, D)."""
+    mean = torch.cat([experts.mean, torch.zeros_like(experts.mean[:1])])
+    return Gaussian(mean, torch.cat([experts.log_variance, torch.zeros_like(experts.mean[:1])]))
 
 
 def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Tensor:
@@ -76,26 +129,26 @@ def product_of_experts(experts: Gaussian, weights: Tensor | None = None) -> Gaus
     return Gaussian(mean, -log_total)
 
 
-def jensen_shannon(
-    experts: Gaussian, weights: Tensor, mean: Literal["geometric", "arithmetic"] = "geometric"
-) -> Tensor:
+def jensen_shannon(experts: Gaussian, weights: Tensor, mean: str | Mean = "geometric") -> Tensor:
     """Jensen-Shannon divergence sum_e w_e KL(q_e || f) with an abstract mean f of the experts: -> (B,).
 
-    Sutter et al. 2020, Definition 1; f is the dynamic prior. The caller stacks the prior as an expert.
+    Sutter et al. 2020, Definition 1; f is the dynamic prior. The caller stacks the prior as an expert. Closed
+    form where f is Gaussian; where it is a mixture, an unbiased estimate with one sample of each expert.
 
     Args:
         experts: (E, B, D).
         weights: (E,) or (E, B), summing to 1 over the experts.
-        mean: `geometric`: f is the weighted product of experts, closed form (Nielsen 2019).
-            `arithmetic`: f is the mixture; unbiased estimate with one sample of each expert.
+        mean: f, or its name in :mod:`mmjsd.means`.
+
+    Raises:
+        MmjsdError: there is no mean of that name.
     """
-    if mean == "geometric":
-        divergences = kl_divergence(experts, product_of_experts(experts, weights))
+    f = (registry.resolve("means", mean) if isinstance(mean, str) else mean)(experts, weights)
+    if isinstance(f, Gaussian):
+        divergences = kl_divergence(experts, f)
     else:
         samples = experts.rsample()
-        each = experts.at(None).log_prob(samples[:, None])  # (E, E, B): log q_v(z_e)
-        log_mixture = torch.logsumexp(each + torch.log(_per_sample(weights, experts)).squeeze(-1), dim=1)
-        divergences = torch.diagonal(each).movedim(-1, 0) - log_mixture
+        divergences = experts.log_prob(samples) - f.log_prob(samples)
     # an expert of weight 0 must not count, however far it lies
     by_sample = _per_sample(weights, experts).squeeze(-1)
     return torch.where(by_sample > 0, by_sample * divergences, 0).sum(0)

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Interrupted", "end_on_sigterm", "held_back"]
+__all__ = ["Interrupted", "deferred", "end_on_sigterm"]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -25,8 +25,8 @@ def end_on_sigterm() -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[Callable[[], int | None]]:
-    """Keep the signals from ending anything while this lasts; a signal that is ignored stays so.
+def deferred() -> Iterator[Callable[[], int | None]]:
+    """Defer the signals: they end nothing while this lasts. A signal that is ignored stays so.
 
     Yields:
         A function that gives the number of the first signal that came, or None.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmjsd.errors import MmjsdError
-from mmjsd.records import read_json
+from mmjsd.provenance.files import read_json
 
 __all__ = ["Metrics", "read_metrics"]
 

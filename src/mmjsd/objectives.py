@@ -6,19 +6,25 @@ All minimise, for a batch,
 
 and differ in how the shared latent c is drawn and in its divergence D. With modalities missing, their terms
 are left out and the weights pi renormalised over those present. During the warm-up, beta is times `warmup`.
+
+An objective holds the model it trains and tells it how to combine the posteriors of a subset. What it can be told
+are its keyword-only arguments: runs of a parameter file have them as keys (see :mod:`mmjsd.static`).
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmjsd import registry
 from mmjsd.data.batches import Batch
-from mmjsd.distributions import jensen_shannon, kl_divergence, product_of_experts, stratified_mixture
-from mmjsd.models.vae import Fusion, Modality, MultimodalVAE, Posteriors, with_prior
-from mmjsd.params import Run
+from mmjsd.distributions import Mixture, jensen_shannon, kl_divergence, product_of_experts, with_prior
+from mmjsd.means import arithmetic, product_with_prior
+from mmjsd.models.vae import MultimodalVAE, Posteriors
+from mmjsd.params.types import MeanName, Weight, Weights
 
-__all__ = ["MMJSD", "MMVAE", "MVAE", "OBJECTIVES", "Loss"]
+__all__ = ["MMJSD", "MMVAE", "MVAE", "Loss", "Objective"]
 
 
 class Loss(NamedTuple):
@@ -31,45 +37,65 @@ class Loss(NamedTuple):
     log-likelihood), `divergence/content`, `divergence/style/<modality>`, ..."""
 
 
-class _Objective:
-    """The weights, and the sum that all objectives share.
+class Objective(nn.Module):
+    """What all objectives share: the weights, and the sum of their terms.
 
     Args:
-        modalities: of the model, in order.
-        run: beta, beta_content, beta_style, weights, style_weights, reconstruction_weights, dynamic_prior.
+        model: that is trained.
+        beta: Weight of all divergences.
+        beta_content: Weight of the shared latent's divergence, times beta.
+        beta_style: Weight of the private latents' divergences, times beta.
+        style_weights: b_j: weight of one modality's private divergence, times beta_style; 1 where not given.
+        reconstruction_weights: w_j: weight of each log-likelihood; largest data size over own size where not
+            given.
     """
 
-    def __init__(self, modalities: list[Modality], run: Run):
-        names = [m.name for m in modalities]
-        largest = max(m.size for m in modalities)
-        pi = torch.tensor([run.weights.get(name, 1.0) for name in (*names, "prior")])
-        self.pi = pi / pi.sum()
-        self.reconstruction_weights = {
-            m.name: run.reconstruction_weights.get(m.name, largest / m.size) for m in modalities
-        }
-        self.style_weights = {name: run.style_weights.get(name, 1.0) for name in names}
-        self.beta, self.beta_content, self.beta_style = run.beta, run.beta_content, run.beta_style
-        self.mean = run.dynamic_prior
+    pi: Tensor
 
-    def weights(self, batch: Batch, prior: bool) -> Tensor:
+    def __init__(
+        self,
+        model: MultimodalVAE,
+        *,
+        beta: Weight = 2.5,
+        beta_content: Weight = 1.0,
+        beta_style: Weight = 1.0,
+        style_weights: Weights = {},  # noqa: B006  # read only
+        reconstruction_weights: Weights = {},  # noqa: B006
+    ):
+        super().__init__()
+        self.model = model
+        self.beta, self.beta_content, self.beta_style = beta, beta_content, beta_style
+        largest = max(m.size for m in model.modalities.values())
+        self.style_weights = {name: style_weights.get(name, 1.0) for name in model.modalities}
+        self.reconstruction_weights = {
+            name: reconstruction_weights.get(name, largest / m.size) for name, m in model.modalities.items()
+        }
+        self._weigh({})
+
+    def _weigh(self, weights: Mapping[str, float]) -> None:
+        """Set pi of the modalities and, last, the prior: all alike where none is given."""
+        pi = torch.tensor([weights.get(name, 1.0) for name in (*self.model.modalities, "prior")])
+        self.register_buffer("pi", pi / pi.sum(), persistent=False)
+        self.model.weights = {name: weights.get(name, 1.0) for name in self.model.modalities}
+
+    def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
+        """Compute the loss of a batch; beta is times `warmup`."""
+        raise NotImplementedError
+
+    def weights(self, batch: Batch, *, prior: bool) -> Tensor:
         """pi over the modalities present, the prior as last expert or not: (E,), or (E, B) with a mask."""
-        pi = (self.pi if prior else self.pi[:-1]).to(next(iter(batch.values.values())).device)
+        pi = self.pi if prior else self.pi[:-1]
         if batch.present is not None:
             present = batch.present.to(pi.dtype)
             pi = pi[:, None] * (torch.cat([present, torch.ones_like(present[:1])]) if prior else present)
         return pi / pi.sum(0)
 
     def divergences(self, content: Tensor, style: Tensor | float, warmup: Tensor | float) -> Tensor:
+        """The weighted sum of the divergences of the latents."""
         return self.beta * warmup * (self.beta_style * style + self.beta_content * content)
 
     def total(
-        self,
-        model: MultimodalVAE,
-        batch: Batch,
-        warmup: Tensor | float,
-        posteriors: Posteriors,
-        c: Tensor,
-        content: Tensor,
+        self, batch: Batch, warmup: Tensor | float, posteriors: Posteriors, c: Tensor, content: Tensor
     ) -> Loss:
         """Loss with the shared latent c (B, D) and its divergence `content` (B,)."""
         reconstruction: Tensor | float = 0.0
@@ -77,83 +103,96 @@ class _Objective:
         terms = {}
         for name, x in batch.values.items():
             q = posteriors.private[name]
-            nll = -model.log_likelihood(name, model.decode(name, q.rsample(), c), x)
-            nll = only_present(nll, batch, name)
+            nll = -self.model.log_likelihood(name, self.model.decode(name, q.rsample(), c), x)
+            nll = batch.only_present(nll, name)
             reconstruction = reconstruction + self.reconstruction_weights[name] * nll
             terms[f"reconstruction/{name}"] = nll.mean().detach()
-            if model.private_latent:
-                kl = only_present(kl_divergence(q), batch, name)
+            if self.model.private_latent:
+                kl = batch.only_present(kl_divergence(q), name)
                 style = style + self.style_weights[name] * kl
                 terms[f"divergence/style/{name}"] = kl.mean().detach()
         terms["divergence/content"] = content.mean().detach()
         return Loss((reconstruction + self.divergences(content, style, warmup)).mean(), terms)
 
 
-class MMJSD(_Objective):
+class MMJSD(Objective):
     """Multimodal Jensen-Shannon divergence (Sutter, Daunhawer & Vogt 2020, Eq. 7 and 9).
 
     c from the mixture of the unimodal posteriors; D = JS of the posteriors and the prior, with the dynamic
-    prior f (geometric: a product of experts; arithmetic: a mixture).
+    prior f, which is the posterior of a subset too.
+
+    Args:
+        weights: pi: weight of each modality, and of `prior`, in the divergence; equal where none is given.
+        dynamic_prior: Abstract mean f: `geometric` (closed form), `arithmetic` (mixture, Monte Carlo), ...
     """
 
-    def __call__(self, model: MultimodalVAE, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = model.encode(batch.values)
-        c = stratified_mixture(posteriors.shared, self.weights(batch, prior=False)).rsample()
+    def __init__(
+        self,
+        model: MultimodalVAE,
+        *,
+        weights: Weights = {},  # noqa: B006
+        dynamic_prior: MeanName = "geometric",
+        **shared: Any,
+    ):
+        super().__init__(model, **shared)
+        self._weigh(weights)
+        self.mean = model.mean = registry.resolve("means", dynamic_prior)
+
+    def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
+        posteriors = self.model.encode(batch.values)
+        c = Mixture(posteriors.shared, self.weights(batch, prior=False)).rsample()
         content = jensen_shannon(with_prior(posteriors.shared), self.weights(batch, prior=True), self.mean)
-        return self.total(model, batch, warmup, posteriors, c, content)
+        return self.total(batch, warmup, posteriors, c, content)
 
 
-class MMVAE(_Objective):
+class MMVAE(Objective):
     """Mixture of experts (Shi et al. 2019), with the ELBO of Sutter et al. 2020.
 
-    c from the mixture of the unimodal posteriors; D = sum_j pi_j KL(q(c|x_j) || N(0, I)).
+    c from the mixture of the unimodal posteriors, which is the posterior of a subset too;
+    D = sum_j pi_j KL(q(c|x_j) || N(0, I)).
+
+    Args:
+        weights: pi: weight of each modality, and of `prior`, in the divergence; equal where none is given.
     """
 
-    def __call__(self, model: MultimodalVAE, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = model.encode(batch.values)
+    def __init__(self, model: MultimodalVAE, *, weights: Weights = {}, **shared: Any):  # noqa: B006
+        super().__init__(model, **shared)
+        self._weigh(weights)
+        model.mean = arithmetic
+
+    def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
+        posteriors = self.model.encode(batch.values)
         weights = self.weights(batch, prior=False)
-        c = stratified_mixture(posteriors.shared, weights).rsample()
+        c = Mixture(posteriors.shared, weights).rsample()
         each = kl_divergence(posteriors.shared)
         content = (weights.reshape(len(weights), -1) * each).sum(0)
-        return self.total(model, batch, warmup, posteriors, c, content)
+        return self.total(batch, warmup, posteriors, c, content)
 
 
-class MVAE(_Objective):
+class MVAE(Objective):
     """Product of experts (Wu & Goodman 2018): the joint ELBO plus the ELBO of each modality alone.
 
-    c from the product of the unimodal posteriors and the prior; D = KL(product || N(0, I)). The unimodal
-    ELBOs have their own samples, and their reconstruction is not weighted.
+    c from the product of the unimodal posteriors and the prior, which is the posterior of a subset too;
+    D = KL(product || N(0, I)). The unimodal ELBOs have their own samples, and their reconstruction is not
+    weighted.
     """
 
-    def __call__(self, model: MultimodalVAE, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = model.encode(batch.values)
+    def __init__(self, model: MultimodalVAE, **shared: Any):
+        super().__init__(model, **shared)
+        model.mean = product_with_prior
+
+    def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
+        posteriors = self.model.encode(batch.values)
         present = self.weights(batch, prior=True) > 0 if batch.present is not None else None
         joint = product_of_experts(with_prior(posteriors.shared), present)
         c, content = joint.rsample(), kl_divergence(joint)
-        loss, terms = self.total(model, batch, warmup, posteriors, c, content)
+        loss, terms = self.total(batch, warmup, posteriors, c, content)
         for expert, (name, x) in enumerate(batch.values.items()):
             q_c, q_s = posteriors.shared.at(expert), posteriors.private[name]
-            nll = -model.log_likelihood(name, model.decode(name, q_s.rsample(), q_c.rsample()), x)
+            nll = -self.model.log_likelihood(name, self.model.decode(name, q_s.rsample(), q_c.rsample()), x)
             style = self.style_weights[name] * kl_divergence(q_s)
             elbo = nll + self.divergences(kl_divergence(q_c), style, warmup)
-            elbo = only_present(elbo, batch, name).mean()
+            elbo = batch.only_present(elbo, name).mean()
             loss = loss + elbo
             terms[f"unimodal/{name}"] = elbo.detach()
         return Loss(loss, terms)
-
-
-OBJECTIVES: dict[str, type[MMJSD] | type[MMVAE] | type[MVAE]] = {"mmjsd": MMJSD, "mvae": MVAE, "mmvae": MMVAE}
-
-
-def fusion_of(run: Run) -> Fusion:
-    """How an objective's models combine the posteriors of a subset of modalities."""
-    if run.objective == "mvae":
-        return "product_with_prior"
-    return "geometric" if run.objective == "mmjsd" and run.dynamic_prior == "geometric" else "mixture"
-
-
-def only_present(values: Tensor, batch: Batch, name: str) -> Tensor:
-    """values (B,) with 0 where the modality is missing."""
-    if batch.present is None:
-        return values
-    return torch.where(batch.present[list(batch.values).index(name)], values, 0.0)

@@ -32,7 +32,7 @@ def source_of(module: str) -> Path | None:
     """Find the file of a module without importing the packages around it."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not spec.has_location:
         return None
     base = Path(spec.origin).parent.joinpath(*rest) if rest else Path(spec.origin).parent
     candidates = (base / "__init__.py", base.with_name(f"{base.name}.py"))

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from mmjsd.environment import describe
+from mmjsd.provenance.environment import describe
 from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
-from mmjsd.locks import exclusive
+from mmjsd.provenance.locks import exclusive
 from mmjsd.metrics import read_metrics
-from mmjsd.records import atomic_write, digest_of, read_record, sha256_file
+from mmjsd.provenance.files import atomic_write, digest_of, sha256_file
+from mmjsd.provenance.records import read_record
 from mmjsd.tracking_faults import explain
 from mmjsd.tracking_store import TrackingStore, tracking_store, without_passwords
 
@@ -64,7 +65,8 @@ def track(
     Raises:
         MmjsdError: a missing or damaged file, or the run cannot be logged.
     """
-    from mmjsd.training import load_model, read_history
+    from mmjsd.training.history import read_history
+    from mmjsd.training.model_file import load_model
 
     history = read_history(folder / "history.csv")
     metrics = read_metrics(folder / "metrics.json")

@@ -18,7 +18,7 @@ from mmjsd.data.standin import write_mnist, write_svhn
 from mmjsd.data.store import Split, read_store
 from mmjsd.data.text import WORDS, decode
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file
+from mmjsd.provenance.files import sha256_file
 
 STANDIN = {"standin_train": 330, "standin_test": 120}
 

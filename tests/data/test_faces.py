@@ -21,7 +21,7 @@ from mmjsd.data.standin_faces import ATTRIBUTES, write_faces
 from mmjsd.data.store import Store, read_store
 from mmjsd.data.text import attribute_texts, decode
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file
+from mmjsd.provenance.files import sha256_file
 
 STANDIN = {"standin_train": 12, "standin_val": 4, "standin_test": 5}
 LISTS = ("list_attr_celeba.txt", "list_eval_partition.txt")

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import make_split
+from support.samples import make_split
 from mmjsd.data.store import Split, Stream, Table, describe, read_store, shortage, write_store
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file
+from mmjsd.provenance.files import sha256_file
 
 CLASSES = ["cat", "dog"]
 

@@ -14,7 +14,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.embeddings import classifier_embedding, inception_embedding
 from mmjsd.models.classifiers import Classifier, load_classifier, train_classifier
 from mmjsd.models.vae import Modality
-from pretended import pretended_gpu
+from support.pretended import pretended_gpu
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import mmjsd
-from conftest import make_run, make_store
+from support.samples import make_run, make_store
 from mmjsd import params
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split
@@ -26,7 +26,8 @@ from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.summary import summarise
 from mmjsd.reporting.tables import compare
 from mmjsd.subsets import subsets
-from mmjsd.training import build_model, load_model, read_history
+from mmjsd.training.history import read_history
+from mmjsd.training.model_file import build_model, load_model
 
 CPU = torch.device("cpu")
 TEXT = Modality("text", "text", (8,), 8)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
-from conftest import make_run
+from support.samples import make_run
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split, Table
 from mmjsd.distributions import Gaussian
@@ -14,7 +14,7 @@ from mmjsd.evaluation import subsets
 from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors
 from mmjsd.evaluation.likelihood import JOINT, estimates, mean_and_error
 from mmjsd.models.vae import Modality, MultimodalVAE, Posteriors, modalities_of
-from mmjsd.training import build_model
+from mmjsd.training.model_file import build_model
 
 FUSIONS = ["geometric", "mixture", "product_with_prior"]
 NAMES = ("a", "b", "c")

@@ -13,7 +13,7 @@ from torch_fidelity.metric_fid import (
 )
 
 import mmjsd.evaluation.quality
-from conftest import make_run
+from support.samples import make_run
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import subsets
@@ -25,7 +25,7 @@ from mmjsd.evaluation.quality import (
     qualities,
 )
 from mmjsd.models.vae import modalities_of
-from mmjsd.training import build_model
+from mmjsd.training.model_file import build_model
 
 Array = NDArray[np.float64]
 

@@ -5,13 +5,13 @@ import torch
 from PIL import Image
 from torch.distributions import Laplace
 
-from conftest import make_run
+from support.samples import make_run
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.distributions import Gaussian, product_of_experts
 from mmjsd.errors import MmjsdError
 from mmjsd.models.likelihoods import likelihood_mean, log_likelihood
 from mmjsd.models.vae import Modality, modalities_of, with_prior
-from mmjsd.training import build_model
+from mmjsd.training.model_file import build_model
 
 
 def build(store, **options):

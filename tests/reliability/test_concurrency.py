@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from disturbed import leftovers, logged, numbers
+from support.disturbed import leftovers, logged, numbers
 
-from project import Project, finished
+from support.project import Project, finished
 
 #: Eight processes that log the same run under other names, all at once.
 EIGHT = """

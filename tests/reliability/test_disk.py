@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from disturbed import assert_as_before, leftovers, logged, numbers
+from support.disturbed import assert_as_before, leftovers, logged, numbers
 
 from mmjsd.cli import main
-from project import Outcome, Project
+from support.project import Outcome, Project
 
 FACES = {
     "datasets": {

@@ -23,7 +23,7 @@ import scipy.io
 import torch
 from PIL import Image
 
-from conftest import make_split, make_store
+from support.samples import make_split, make_store
 from mmjsd import checkpoint, params, pipeline
 from mmjsd.cli import main
 from mmjsd.data import face_images, face_lists
@@ -32,8 +32,8 @@ from mmjsd.data.store import write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.models.classifiers import Classifier
 from mmjsd.models.vae import modalities_of
-from mmjsd.records import staleness
-from mmjsd.training import load_model
+from mmjsd.provenance.records import staleness
+from mmjsd.training.model_file import load_model
 
 PARAMS = """
 datasets: {tiny: {kind: mnist_svhn_text}}
@@ -42,10 +42,10 @@ evaluation: {threads: 1}
 runs: {js: {dataset: tiny, objective: mmjsd}}
 """
 RUN = Path("results/tiny/js/seed-1")
-STORE, MODEL, CHECKPOINT = Path("data/tiny.h5"), RUN / "model.pt", RUN / "checkpoint.pt"
+STORE, MODEL, CHECKPOINT = Path("data/tiny.h5"), RUN / "model.safetensors", RUN / "checkpoint.pt"
 HISTORY, METRICS, CURVES = RUN / "history.csv", RUN / "metrics.json", RUN / "prd.csv"
 CAPTIONS, PICTURE = RUN / "figures/captions.json", RUN / "figures/random.png"
-JUDGE = Path("results/tiny/classifiers/mnist/model.pt")
+JUDGE = Path("results/tiny/classifiers/mnist/model.safetensors")
 PUBLISHED, GIVEN = Path("published.yaml"), Path("given.png")
 
 #: The command that reads each file.
@@ -101,7 +101,7 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 torch.zeros(1, *modality.shape, dtype=torch.int64 if modality.kind == "text" else None)
             )
             about = {"kind": "classifier", "modality": tuple(modality), "classes": 10, "score": 0.9}
-            write(made.with_name("model.pt"), about | {"weights": judge.state_dict()})
+            write(made.with_name("model.safetensors"), about | {"weights": judge.state_dict()})
         numbers = {"meta/train_seconds": 1.0, "meta/evaluation_seconds/total": 1.0, "coherence/random": 0.5}
         numbers |= {"meta/train_samples_per_second": 9.0, "classifier/accuracy/mnist": 0.9}
         METRICS.write_text(json.dumps(numbers | {"meta/data_sha256": "0" * 64, "meta/device": "cpu"}))

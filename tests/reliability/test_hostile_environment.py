@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from disturbed import leftovers, logged, numbers
+from support.disturbed import leftovers, logged, numbers
 
-from hostile import MISSING, NOT_FOR_SNAKEMAKE, hostile
+from support.hostile import MISSING, NOT_FOR_SNAKEMAKE, hostile
 from mmjsd import pipeline
-from project import REPOSITORY, Project
+from support.project import REPOSITORY, Project
 
 RUN = "results/tiny/js/seed-1"
 PICTURE = ["generate", RUN, "--given", "text=two", "--n", "4", "--out"]

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from disturbed import UNFINISHED, assert_as_before, leftovers, logged, numbers
+from support.disturbed import UNFINISHED, assert_as_before, leftovers, logged, numbers
 from filelock import FileLock, Timeout
 
 from mmjsd import pipeline
-from mmjsd.records import Product
-from project import PARAMS, REPOSITORY, Outcome, Project, finished
-from repository import Repository
+from mmjsd.provenance.records import Product
+from support.project import PARAMS, REPOSITORY, Outcome, Project, finished
+from support.repository import Repository
 
 #: Those at the front are killed first.
 STEPS = [

@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from project import Project, finished
+from support.project import Project, finished
 
 
 def listening(process: subprocess.Popen[str]) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from project import Project
+from support.project import Project
 
 #: Stands in for the system call in each process that loads it, those that are not Python too.
 REFUSED = """

@@ -21,7 +21,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.models.vae import Modality
 from mmjsd.objectives import OBJECTIVES
 from mmjsd.params import ParameterError, Params, Run
-from mmjsd.training import build_model
+from mmjsd.training.model_file import build_model
 
 ROOT = Path(__file__).parents[2]
 INTACT = [(ROOT / name).read_text() for name in ("params.yaml", "configs/paper-celeba.yaml")]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from conftest import make_run
+from support.samples import make_run
 from mmjsd.data.store import Split, read_store, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import evaluate
@@ -20,7 +20,7 @@ from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
 from mmjsd.reporting.curves import draw_dataset
 from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.generate import generate_picture
-from mmjsd.training import train
+from mmjsd.training.loop import train
 
 QUICK = Evaluation(train_samples=50, random_samples=50, likelihood_pairs=5, importance_samples=2, threads=1)
 

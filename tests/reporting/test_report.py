@@ -41,7 +41,7 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
         figures(folder / "figures", random="At *random* & so on", latents="A `map`")
         (folder / "metrics.json").write_text(json.dumps(METRICS | {"coherence/random": coherence}))
         record = {
-            "inputs": {"model.pt": "4567ef"},
+            "inputs": {"model.safetensors": "4567ef"},
             "outputs": {},
             "params": {},
             "made": {"git.commit": "89abcd"},

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from project import Outcome, Project, finished, wait_for
-from repository import Repository
+from support.project import Outcome, Project, finished, wait_for
+from support.repository import Repository
 
 
 def runs_made(outcome: Outcome) -> set[str]:
@@ -133,7 +133,7 @@ def test_no_branch_keeps_a_model_of_another(repository: Repository) -> None:
     assert runs_made(repository.dvc("repro")) == {"js"}
     repository.commit("A smaller latent")
     other = repository.of("js")
-    assert main["results/tiny/js/seed-1/model.pt"] != other["results/tiny/js/seed-1/model.pt"]
+    assert main["results/tiny/js/seed-1/model.safetensors"] != other["results/tiny/js/seed-1/model.safetensors"]
 
     # with `dvc checkout`: the very files of then
     repository.git("checkout", "-q", "main")
@@ -148,17 +148,17 @@ def test_no_branch_keeps_a_model_of_another(repository: Repository) -> None:
     )
     assert "up to date" not in repository.dvc("status").output
     assert runs_made(repository.dvc("repro")) == {"js"}
-    model = "results/tiny/js/seed-1/model.pt"
+    model = "results/tiny/js/seed-1/model.safetensors"
     assert repository.of("js")[model] == other[model]
 
 
 def test_an_artifact_edited_by_hand_is_found_and_made_again(repository: Repository) -> None:
-    model = repository.folder / "results/tiny/js/seed-1/model.pt"
+    model = repository.folder / "results/tiny/js/seed-1/model.safetensors"
     intact = model.read_bytes()
     model.write_bytes(intact[:-1] + b"x")
     told = repository.call("mmjsd", "provenance", "results/tiny/js/seed-1")
     assert told.code == 1
-    assert "results/tiny/js/seed-1/model.pt: is not what was recorded" in told.output
+    assert "results/tiny/js/seed-1/model.safetensors: is not what was recorded" in told.output
     assert "Traceback" not in told.output
     assert runs_made(repository.dvc("repro")) == {"js"}
     assert model.read_bytes() == intact

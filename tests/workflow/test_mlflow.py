@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from project import Outcome, Project
+from support.project import Outcome, Project
 
 JS = "results/tiny/js/seed-1"
 

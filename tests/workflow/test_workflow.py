@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mmjsd import params, pipeline
-from mmjsd.records import staleness
-from project import PARAMS, REPOSITORY, Outcome, Project, finished, wait_for
+from mmjsd.provenance.records import staleness
+from support.project import PARAMS, REPOSITORY, Outcome, Project, finished, wait_for
 
 
 def of_run(run: str) -> set[str]:
@@ -119,16 +119,16 @@ def test_a_removed_run_only_leaves_the_comparison(project: Project) -> None:
 def test_an_edited_model_is_made_again(project: Project) -> None:
     before = project.contents()
     folder = project.folder / "results/tiny/js/seed-1"
-    with (folder / "model.pt").open("ab") as file:
+    with (folder / "model.safetensors").open("ab") as file:
         file.write(b"edited by hand")
     outcome = project.snakemake("results/tiny/js/seed-1/training.record.json")
     assert outcome.code == 0, outcome.output
     assert outcome.jobs == {"training js, seed 1"}
     assert (
-        "training.record.json: to be made again (other outputs: results/tiny/js/seed-1/model.pt)"
+        "training.record.json: to be made again (other outputs: results/tiny/js/seed-1/model.safetensors)"
         in outcome.output
     )
-    name = "results/tiny/js/seed-1/model.pt"
+    name = "results/tiny/js/seed-1/model.safetensors"
     assert project.contents()[name][0] == before[name][0]  # the same seed gives the same bytes
 
 
@@ -208,7 +208,7 @@ def test_what_is_forced_is_made_although_it_is_up_to_date(project: Project) -> N
     after = project.contents()
     history = "results/tiny/js/seed-1/history.csv"
     assert after[history][0] != before[history][0]  # it tells the time
-    assert after["results/tiny/js/seed-1/model.pt"][0] == before["results/tiny/js/seed-1/model.pt"][0]
+    assert after["results/tiny/js/seed-1/model.safetensors"][0] == before["results/tiny/js/seed-1/model.safetensors"][0]
 
 
 def test_a_parameter_file_by_another_name(project: Project) -> None:
@@ -272,7 +272,7 @@ def test_a_failing_step_says_why_and_spares_the_others(project: Project) -> None
     after = project.contents()
     assert all(after[name] == content for name, content in before.items() if "tiny/js/seed-1/" in name)
     # what was there stays, and is not taken for the new one
-    model = "results/tiny/moe/seed-1/model.pt"
+    model = "results/tiny/moe/seed-1/model.safetensors"
     assert after[model][0] == before[model][0]
     assert project.stale()["train moe --seed 1"] == "other params: epochs, learning_rate"
 

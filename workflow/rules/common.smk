@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -26,12 +27,14 @@ if (SOURCE / "mmjsd").is_dir():
 # the `mmjsd` that the rules call is that of the environment Snakemake runs in
 put_first("PATH", os.path.dirname(sys.executable))
 
-from mmjsd import params, pipeline
+from mmjsd import params
 from mmjsd.errors import MmjsdError
-from mmjsd.locks import at_work
-from mmjsd.records import discard_unfinished, reconcile
+from mmjsd.pipeline import PUBLISHED, STEPS, Step, gpus, steps
+from mmjsd.provenance.locks import at_work
+from mmjsd.provenance.reconcile import reconcile
+from mmjsd.provenance.records import discard_unfinished
 
-PUBLISHED = Path(workflow.basedir) / pipeline.PUBLISHED
+OPTIONS = {"published": Path(workflow.basedir) / PUBLISHED}
 
 shell.prefix(
     # strict, so that a step that fails is not hidden by `tee`
@@ -67,7 +70,7 @@ STALE, NEWER = set(), Path(".snakemake/mmjsd/newer")
 try:
     PARAMETER_FILE = parameter_file()
     PARAMS = params.load(PARAMETER_FILE)
-    PRODUCTS = pipeline.products(PARAMS, PUBLISHED)
+    PRODUCTS = [step.product for step in steps(PARAMS, OPTIONS)]
     if workflow.is_main_process:
         presence = contextlib.ExitStack()
         atexit.register(presence.close)
@@ -119,36 +122,82 @@ onstart:
     signal.signal(signal.SIGTERM, end)
 
 
+# --- the rule of a step -----------------------------------------------------------------------------------
+
+
+def by_step():
+    """The steps, each with what it makes for the parameters."""
+    return {step: [step(PARAMS, OPTIONS, **keys) for keys in step.choices(PARAMS)] for step in STEPS}
+
+
+def by_files(products):
+    """What a step makes, grouped by the names of the files."""
+    groups = {}
+    for made in products:
+        groups.setdefault(tuple(made.outputs()), []).append(made)
+    return groups.values()
+
+
+def rule_name(step, variant):
+    return step.command.split()[-1] + (f"_{variant}" if variant else "")
+
+
+def in_wildcards(pattern):
+    return pattern.replace("{", "{wildcards.")
+
+
+def chosen(step, wildcards):
+    """The step whose keys the wildcards say."""
+    keys = {key: getattr(wildcards, key) for key in step.keys}
+    return step(PARAMS, OPTIONS, **keys | ({"seed": int(wildcards.seed)} if "seed" in keys else {}))
+
+
+def of_step(step, tell):
+    return lambda wildcards: tell(chosen(step, wildcards))
+
+
 def needs(step):
-    """Input function of a rule: the files its product is made from, and the records of those."""
+    """Input function: the files its product is made from, and the records of those."""
+    records = {path: made.record for made in PRODUCTS for path in made.outputs}
 
     def inputs(wildcards):
-        product = step(wildcards)
-        records = {path: made.record for made in PRODUCTS for path in made.outputs}
+        product = chosen(step, wildcards).product
         made = dict.fromkeys(records[path] for path in product.inputs if path in records)
-        return [*product.needed, *made, *([NEWER] if product.name in STALE else [])]
+        return [*dict.fromkeys([*product.needed, *made]), *([NEWER] if product.name in STALE else [])]
 
     return inputs
 
 
-def pictures(product, folder, **marks):
-    """The outputs of a step that draws, as patterns, marked for `snakemake --report`."""
-    names = [path.name for path in product.outputs if path.suffix == ".png"]
-    return [picture(f"{folder}/{name}", name.removesuffix(".png"), **marks) for name in names]
+def outputs(step):
+    """The files of a step as patterns. They stay until others take their place."""
+    names = {f"file{number}": name for number, name in enumerate([*step.outputs(), step.record])}
+    return {key: update(marked(step, f"{step.folder}/{name}")) for key, name in names.items()}
 
 
-def picture(path, figure, subcategory, caption, seed):
-    labels = {"figure": figure, "seed": seed}
-    shown = report(path, category="{dataset}", subcategory=subcategory, caption=caption, labels=labels)
-    return update(shown)
+def marked(step, path):
+    """A file, if it is for people marked for `snakemake --report`."""
+    labels = {"figure": Path(path).stem, "seed": "{seed}" if "seed" in step.keys else "all"}
+    if path.endswith(".png"):
+        run = "{run}" if "run" in step.keys else "all runs"
+        caption = f"../report/{'run' if 'run' in step.keys else 'dataset'}.rst"
+        return report(path, category="{dataset}", subcategory=run, caption=caption, labels=labels)
+    if path.endswith("comparison.csv"):
+        return report(path, category="comparison", caption="../report/workflow.rst")
+    return path
 
 
-def one_of(names):
-    return "|".join(map(re.escape, names))
+def constraints(products):
+    """The wildcards of these products alone."""
+    values = {}
+    for made in products:
+        for key in re.findall(r"{(\w+)}", made.folder + made.record):
+            values.setdefault(key, {})[str(made.values[key])] = None
+    return {key: "|".join(map(re.escape, found)) for key, found in values.items()}
 
 
-wildcard_constraints:
-    dataset=one_of(PARAMS.datasets),
-    modality=one_of({name for dataset in PARAMS.datasets.values() for name in dataset.modalities}),
-    run=one_of(PARAMS.runs),
-    seed=one_of(map(str, PARAMS.seeds)),
+def command(step):
+    words = [step.command, *(f"--seed {{{key}}}" if key == "seed" else f"{{{key}}}" for key in step.keys)]
+    words += [f"--published {shlex.quote(str(OPTIONS['published']))}"] if "--published" in step.options else []
+    # a checkpoint of the same origin is resumed; one of another origin is outdated, for the results are
+    words += ["--replace"] if "--replace" in step.options else []
+    return lambda wildcards: " ".join(words).format(**wildcards)

@@ -17,7 +17,7 @@ from mmjsd.data.standin import write_mnist, write_svhn
 from mmjsd.data.store import Split, Table, write_store
 from mmjsd.data.text import ALPHABET, word_table
 from mmjsd.errors import MmjsdError
-from mmjsd.records import atomic_write, sha256_file
+from mmjsd.provenance.files import atomic_write, sha256_file
 
 __all__ = ["build", "fetch_sources", "find_sources", "read_idx", "read_mnist", "read_svhn"]
 

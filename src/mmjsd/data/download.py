@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 
 from mmjsd.errors import MmjsdError
-from mmjsd.records import temporary_name
+from mmjsd.provenance.files import temporary_name
 
 __all__ = ["Official", "download", "explained", "from_google_drive", "from_urls", "is_intact"]
 

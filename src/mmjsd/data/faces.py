@@ -20,7 +20,7 @@ from mmjsd.data.standin_faces import write_faces
 from mmjsd.data.store import Split, Stream, Table, write_store
 from mmjsd.data.text import ALPHABET, attribute_texts
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file
+from mmjsd.provenance.files import sha256_file
 
 __all__ = ["build", "digest_images", "extent", "fetch_sources", "find_sources"]
 

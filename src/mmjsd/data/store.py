@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file, temporary_name
+from mmjsd.provenance.files import sha256_file, temporary_name
 
 __all__ = [
     "FORMAT",

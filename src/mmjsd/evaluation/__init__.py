@@ -27,9 +27,10 @@ from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.models.classifiers import Classifier, load_classifier
 from mmjsd.models.vae import MultimodalVAE, modalities_of
 from mmjsd.params import Evaluation
-from mmjsd.records import atomic_write, sha256_file
+from mmjsd.provenance.files import atomic_write, sha256_file
 from mmjsd.subsets import name_of, subsets
-from mmjsd.training import load_model, read_history
+from mmjsd.training.history import read_history
+from mmjsd.training.model_file import load_model
 
 __all__ = ["Trained", "evaluate", "load_trained"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmjsd import checkpoint
 from mmjsd.data.download import explained
 from mmjsd.errors import MmjsdError
 from mmjsd.models.classifiers import Classifier
+from mmjsd.models.weights import unpickled
 
 __all__ = ["Embedding", "classifier_embedding", "inception_embedding"]
 
@@ -79,5 +79,5 @@ def _not_downloaded(error: Exception) -> MmjsdError:
 
 def _refuse_unless_weights(path: Path) -> None:
     remedy = "evaluation.inception_weights must be torch-fidelity's file of weights"
-    if not isinstance(checkpoint.unpickled(path, remedy), dict):
+    if not isinstance(unpickled(path, remedy), dict):
         raise MmjsdError(f"{path}: damaged, or not a file of weights; {remedy}")

@@ -50,8 +50,8 @@ class UnimodalPosteriors:
         return Gaussian.stack([self.shared[name].at(self.columns[name][samples]) for name in subset])
 
     def posterior(self, subset: tuple[str, ...], samples: Tensor) -> Gaussian:
-        """q(c|x_A) of these samples: (B,) -> (B, D)."""
-        return self.model.posterior(self.experts(subset, samples), subset)
+        """q(c|x_A) of these samples, of a mixture one component each: (B,) -> (B, D)."""
+        return self.model.posterior(self.experts(subset, samples), subset).select()
 
     def private_of(self, name: str, samples: Tensor) -> Gaussian:
         """q(s_j|x_j) of these samples: (B,) -> (B, private latent)."""

@@ -54,9 +54,10 @@ def _of_chunk(test: UnimodalPosteriors, subset: tuple[str, ...], chunk: Tensor, 
     model = test.model
     repeated = chunk.repeat_interleave(k)
     experts = test.experts(subset, repeated)
-    c = model.posterior(experts, subset).rsample()
+    posterior = model.posterior(experts, subset)
+    c = posterior.rsample()
     joint = Gaussian.standard(*c.shape, device=c.device).log_prob(c)
-    joint = joint - model.posterior_log_prob(experts, subset, c)
+    joint = joint - posterior.log_prob(c)
     shared, logs = joint, {}
     for name in model.modalities:
         prior = Gaussian.standard(len(repeated), model.private_latent, device=c.device)

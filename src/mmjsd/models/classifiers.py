@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmjsd import checkpoint
 from mmjsd.average_precision import average_precisions, mean_of
 from mmjsd.data.batches import as_input
 from mmjsd.data.store import Store, Table
 from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
+from mmjsd.models import weights
 from mmjsd.models.networks.text import one_hot
 from mmjsd.models.vae import Modality
-from mmjsd.records import atomic_write
+from mmjsd.provenance.files import atomic_write
 
 __all__ = ["Classifier", "load_classifier", "train_classifier"]
 
@@ -70,31 +70,44 @@ class Classifier(nn.Module):
         return self.head(self.dropout(self.features(x)))
 
 
-def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, seed: int) -> None:
-    """Train on the distinct rows of the modality; write `model.pt` and `metrics.json` into the folder.
+NAME = "model.safetensors"
+
+
+def train_classifier(
+    store: Store,
+    modality: str,
+    folder: Path,
+    *,
+    epochs: int,
+    seed: int,
+    threads: int = 1,
+    device: str = "auto",
+) -> None:
+    """Train on the distinct rows of the modality; write `model.safetensors` and `metrics.json` into the folder.
 
     metrics.json holds its score on the rows of the test split: the accuracy, or of attributes the mean
     average precision.
     """
+    torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    device = pick_device("auto")
+    place = pick_device(device)
     folder.mkdir(parents=True, exist_ok=True)
     table = store.splits["train"].modalities[modality]
     spec = Modality(modality, table.kind, tuple(table.shape), table.size)
-    rows, labels = _resident(table, device)
-    classifier = Classifier(spec, len(store.classes)).to(device)
+    rows, labels = _resident(table, place)
+    classifier = Classifier(spec, len(store.classes)).to(place)
     classifier.eval()(as_input(rows[:1]))  # sets the lazy layer's size
-    classifier.to(memory_format=image_layout(device))
+    classifier.to(memory_format=image_layout(place))
     batch_size = 128
     steps = max(1, -(-len(rows) // batch_size))
     # few rows (text) need more passes for as many steps
     epochs = max(epochs, -(-100 // steps))
     optimiser = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=epochs * steps)
-    precision = autocast(pick_precision("auto", device), device)
+    precision = autocast(pick_precision("auto", place), place)
     classifier.train()
     for epoch in range(epochs):
-        for samples in torch.randperm(len(rows), device=device).split(batch_size):
+        for samples in torch.randperm(len(rows), device=place).split(batch_size):
             with precision:
                 logits = classifier(_varied(as_input(rows[samples]), table.kind))
             if labels.dim() > 1:
@@ -108,20 +121,14 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
         if epoch % max(1, epochs // 10) == 0 or epoch == epochs - 1:
             print(f"classifier of {modality}: epoch {epoch + 1}/{epochs}, loss {loss.item():.4f}", flush=True)
 
-    score = _score(classifier.eval(), store.splits["test"].modalities[modality], device)
+    score = _score(classifier.eval(), store.splits["test"].modalities[modality], place)
     measure = "accuracy" if labels.dim() == 1 else "average_precision"
     print(f"classifier of {modality}: test {measure.replace('_', ' ')} {score:.4f}", flush=True)
     # of attributes that no test item has there is no precision
     measured = {measure: score} if math.isfinite(score) else {}
     atomic_write(folder / "metrics.json", json.dumps(measured, indent=2, allow_nan=False) + "\n")
-    content = {
-        "kind": "classifier",
-        "modality": tuple(spec),
-        "classes": len(store.classes),
-        "score": score,
-        "weights": {key: value.cpu() for key, value in classifier.state_dict().items()},
-    }
-    checkpoint.write(folder / "model.pt", content)
+    about = {"kind": "classifier", "modality": list(spec), "classes": len(store.classes)}
+    weights.write(folder / NAME, classifier.state_dict(), {**about, "score": measured.get(measure)})
 
 
 def load_classifier(
@@ -132,15 +139,17 @@ def load_classifier(
     Raises:
         MmjsdError: none there, a damaged one, or one of another modality or number of classes.
     """
-    path = folder / "model.pt"
-    content = checkpoint.read(path, "classifier", "train it (again) with `mmjsd classify`")
+    path = folder / NAME
+    found, about = weights.read(path, "classifier", "train it (again) with `mmjsd classify`")
     try:
-        if (Modality(*content["modality"]), content["classes"]) != (modality, classes):
+        name, kind, shape, size = about["modality"]
+        if (Modality(name, kind, tuple(shape), size), about["classes"]) != (modality, classes):
             raise MmjsdError(
                 f"{path}: judges another modality or other classes; train it again with `mmjsd classify`"
             )
-        classifier, score = Classifier(modality, classes), float(content["score"])
-        classifier.load_state_dict(content["weights"])
+        classifier = Classifier(modality, classes)
+        score = math.nan if about["score"] is None else float(about["score"])
+        classifier.load_state_dict(found)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError):
         raise MmjsdError(
             f"{path}: written by another version; train it again with `mmjsd classify`"

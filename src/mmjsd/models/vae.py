@@ -5,7 +5,7 @@ names nor the number of its modalities: they come from the store.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,13 @@ from torch import Tensor, nn
 from mmjsd.data.batches import as_input
 from mmjsd.data.preparation import prepare
 from mmjsd.data.store import Split
-from mmjsd.distributions import Gaussian, product_of_experts, stratified_mixture
+from mmjsd.distributions import Gaussian, Mean, Mixture
 from mmjsd.errors import MmjsdError
+from mmjsd.means import geometric
 from mmjsd.models import networks
 from mmjsd.models.likelihoods import likelihood_mean, log_likelihood
 
-__all__ = ["Fusion", "Modality", "MultimodalVAE", "Posteriors", "modalities_of"]
-
-Fusion = Literal["geometric", "mixture", "product_with_prior"]
-"""How posteriors of a subset become one: geometric mean (dynamic prior), mixture, product with the prior."""
+__all__ = ["Modality", "MultimodalVAE", "Posteriors", "modalities_of"]
 
 
 class Modality(NamedTuple):
@@ -52,12 +50,13 @@ class Posteriors(NamedTuple):
 class MultimodalVAE(nn.Module):
     """Encoders q(c|x_j), q(s_j|x_j) and decoders p(x_j|s_j,c).
 
+    Its objective sets `mean`, how the posteriors of several modalities become one, and `weights`, pi of the
+    modalities in it.
+
     Args:
         modalities: in the order of the store.
         shared_latent, private_latent: dimensions of c and of each s_j (0: no subspaces).
         network_width: relative to the paper's.
-        fusion: how the posteriors of a subset are combined after training (its objective's own way).
-        weights: pi of the modalities (M,), by which `geometric` and `mixture` weigh them.
         likelihood_scale: scale of the Laplace likelihood.
     """
 
@@ -68,16 +67,13 @@ class MultimodalVAE(nn.Module):
         shared_latent: int,
         private_latent: int,
         network_width: float = 1.0,
-        fusion: Fusion,
-        weights: list[float],
         likelihood_scale: float,
     ):
         super().__init__()
-        assert fusion in get_args(Fusion), fusion
         self.modalities = {m.name: m for m in modalities}
         self.shared_latent, self.private_latent = shared_latent, private_latent
-        self.fusion = fusion
-        self.weights = dict(zip(self.modalities, weights, strict=True))
+        self.mean: Mean = geometric
+        self.weights = dict.fromkeys(self.modalities, 1.0)
         self.likelihood_scale = likelihood_scale
         self.encoders, self.heads, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for m in modalities:
@@ -126,31 +122,13 @@ class MultimodalVAE(nn.Module):
             private[name] = Gaussian(s_mean, s_var)
         return Posteriors(Gaussian.stack(shared), private)
 
-    def posterior(
-        self, experts: Gaussian, subset: tuple[str, ...], generator: torch.Generator | None = None
-    ) -> Gaussian:
-        """q(c|x_A) of a subset A of modalities from its unimodal posteriors: (A, B, D) -> (B, D).
+    def posterior(self, experts: Gaussian, subset: tuple[str, ...]) -> Gaussian | Mixture:
+        """q(c|x_A) of a subset A of modalities from its unimodal posteriors (A, B, D).
 
-        One modality: its posterior. Several: the product with the prior (MVAE), the mixture, one expert per
-        sample (MMVAE, and mmJSD with arithmetic mean), or the dynamic prior of A, the geometric mean with
-        the weights renormalised over A (mmJSD).
+        One modality: its posterior. Several: their mean, as the objective has it, with the weights
+        renormalised over A.
         """
-        if self.fusion == "mixture" and len(subset) > 1:
-            return stratified_mixture(experts, self._weights_of(subset), generator)
-        return self._product(experts, subset)
-
-    def posterior_log_prob(self, experts: Gaussian, subset: tuple[str, ...], c: Tensor) -> Tensor:
-        """Log-density log q(c|x_A) in nats of c (B, D), of the whole mixture where it is one: -> (B,)."""
-        if self.fusion == "mixture" and len(subset) > 1:
-            return torch.logsumexp(experts.log_prob(c) + self._weights_of(subset).log()[:, None], dim=0)
-        return self._product(experts, subset).log_prob(c)
-
-    def _product(self, experts: Gaussian, subset: tuple[str, ...]) -> Gaussian:
-        if len(subset) == 1:
-            return experts.at(0)
-        if self.fusion == "product_with_prior":
-            return product_of_experts(with_prior(experts))
-        return product_of_experts(experts, self._weights_of(subset))
+        return experts.at(0) if len(subset) == 1 else self.mean(experts, self._weights_of(subset))
 
     def _weights_of(self, subset: tuple[str, ...]) -> Tensor:
         """pi renormalised over the subset: (A,)."""
@@ -195,7 +173,7 @@ class MultimodalVAE(nn.Module):
             self._refuse_unscaled(given)
             experts = self.encode({name: x.to(self.device) for name, x in given.items()}).shared
             experts = Gaussian(*(t.repeat_interleave(n or 1, dim=1) for t in experts))
-            posterior = self.posterior(experts, tuple(given), generator)
+            posterior = self.posterior(experts, tuple(given))
         elif n:
             posterior = Gaussian.standard(n, self.shared_latent, device=self.device)
         else:
@@ -238,9 +216,3 @@ class MultimodalVAE(nn.Module):
                 raise MmjsdError(
                     f"generate: {name} must be in 0..1, got {low:.4g}..{high:.4g}; `prepare` scales images"
                 )
-
-
-def with_prior(experts: Gaussian) -> Gaussian:
-    """The experts and N(0, I) as one more, the last: (E, B, D) -> (E + 1, B, D)."""
-    mean = torch.cat([experts.mean, torch.zeros_like(experts.mean[:1])])
-    return Gaussian(mean, torch.cat([experts.log_variance, torch.zeros_like(experts.mean[:1])]))

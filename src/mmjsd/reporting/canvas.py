@@ -19,7 +19,7 @@ from torch import Tensor
 from mmjsd.data import text
 from mmjsd.errors import MmjsdError
 from mmjsd.models.vae import Modality
-from mmjsd.records import atomic_write
+from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.catalogue import CAPTIONS
 
 __all__ = [

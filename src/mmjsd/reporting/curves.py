@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from mmjsd.errors import MmjsdError
 from mmjsd.reporting.canvas import Drawn, draw_all
 from mmjsd.reporting.catalogue import dataset_figures
-from mmjsd.training import read_history
+from mmjsd.training.history import read_history
 
 __all__ = ["draw_dataset"]
 

@@ -302,7 +302,7 @@ def _manipulation(trained: Trained) -> Drawn:
         start = (values[name] != text.ALPHABET.index(text.PADDING)).int().argmax(1).cpu().numpy()
         words = text.attribute_texts(edited.reshape(-1, len(classes)), classes, start)
         values[name] = torch.tensor(words.astype(np.int64), device=model.device)
-    posterior = model.posterior(model.encode(values).shared, modalities).mean
+    posterior = model.posterior(model.encode(values).shared, modalities).select().mean
     style = test.private_of(image, repeated).mean
     columns = len(changed) + 2
     figure, (ax,) = sheets([""], len(chosen) + 1.6, columns, "One word of the text changed")

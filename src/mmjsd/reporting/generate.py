@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from mmjsd.reporting.canvas import draw, house_style, refuse_unless_writable, save, sheets
-from mmjsd.training import load_model
+from mmjsd.training.model_file import load_model
 
 __all__ = ["generate_picture"]
 

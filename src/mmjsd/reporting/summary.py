@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mmjsd.metrics import read_metrics
-from mmjsd.records import atomic_write
+from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.tables import headline
-from mmjsd.training import read_history
+from mmjsd.training.history import read_history
 
 __all__ = ["summarise"]
 

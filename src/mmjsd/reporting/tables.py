@@ -12,7 +12,7 @@ import yaml
 
 from mmjsd.errors import MmjsdError
 from mmjsd.metrics import read_metrics
-from mmjsd.records import atomic_write
+from mmjsd.provenance.files import atomic_write
 
 __all__ = ["Section", "Table", "compare", "headline", "read_published", "sections"]
 

@@ -1,0 +1,181 @@
+"""The parameter file: read, checked and resolved in one place.
+
+A parameter file has ``seeds``, ``datasets``, ``runs`` and the shared defaults ``training`` and ``evaluation``. A
+run names only what differs from ``training``; :func:`load` resolves every run in full.
+"""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError, create_model
+
+from mmjsd.errors import MmjsdError
+from mmjsd.params import faults
+from mmjsd.params.model import (
+    Dataset,
+    Evaluation,
+    Params,
+    Run,
+    Training,
+    all_options,
+    dataset_model,
+    evaluation_model,
+    fields,
+    run_model,
+    training_model,
+)
+from mmjsd.params.reading import read_yaml
+from mmjsd.params.types import CLUSTERS, Section
+from mmjsd.registry import entries
+
+__all__ = [
+    "CLUSTERS",
+    "Dataset",
+    "Evaluation",
+    "ParameterError",
+    "Params",
+    "Run",
+    "Training",
+    "load",
+    "make_dataset",
+    "make_evaluation",
+    "make_run",
+    "read_yaml",
+    "schema",
+]
+
+
+S = TypeVar("S", bound=Section)
+
+
+class ParameterError(MmjsdError):
+    """All faults of a parameter file, one line each: ``file: key: what is wrong``."""
+
+
+def load(path: str | Path = "params.yaml") -> Params:
+    """Read, check and resolve a parameter file.
+
+    Raises:
+        ParameterError: every fault of the file at once, each line as ``path: key: fault``.
+    """
+    try:
+        raw = read_yaml(path)
+    except FileNotFoundError:
+        raise ParameterError(f"{path}: no such parameter file") from None
+    except MmjsdError as error:
+        raise ParameterError(str(error)) from None
+    if not isinstance(raw, dict):
+        raise ParameterError(f"{path}: must be a mapping with the keys datasets and runs")
+    params, lines = _Resolver(raw).resolve()
+    if lines:
+        told = "\n".join(" ".join(f"{path}: {line}".splitlines()) for line in lines)
+        raise ParameterError(told.encode(errors="backslashreplace").decode())
+    return params
+
+
+def make_dataset(kind: str, **values: Any) -> Dataset:
+    """A dataset of a kind, defaults included."""
+    return dataset_model(kind)(kind=kind, **values)
+
+
+def make_run(objective: str, **values: Any) -> Run:
+    """A run with an objective, defaults included; options that the objective lacks are refused."""
+    return run_model(objective)(objective=objective, **values)
+
+
+def make_evaluation(**values: Any) -> Evaluation:
+    """How models are judged, defaults included."""
+    return evaluation_model()(**values)
+
+
+def schema() -> str:
+    """JSON schema of the parameter file, for editors."""
+    options = create_model("Options", __base__=Section, **fields(all_options("datasets")))
+    dataset = create_model("Dataset", __base__=Dataset, options=(options, options()))
+    run = create_model("Run", __base__=Run, **fields(all_options("objectives")))
+    types: dict[str, Any] = {"datasets": dict[str, dataset], "runs": dict[str, run]}  # type: ignore[valid-type]
+    types |= {"training": training_model(), "evaluation": evaluation_model()}
+    sections: dict[str, Any] = {name: (kind, Params.model_fields[name]) for name, kind in types.items()}
+    document = create_model("Params", __base__=Params, **sections).model_json_schema()
+    document["title"] = "mmjsd parameters"
+    for section, key, group in (("Dataset", "kind", "datasets"), ("Run", "objective", "objectives")):
+        document["$defs"][section]["properties"][key]["enum"] = list(entries(group))
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+class _Resolver:
+    """Checks the sections of a file one by one, and goes on with what is sound of a faulty one."""
+
+    def __init__(self, raw: dict[str, Any]):
+        self.raw = raw
+        self.lines: list[str] = []
+
+    def resolve(self) -> tuple[Params, list[str]]:
+        outline = self.section(Params, self.raw)
+        datasets = {name: self.dataset(name, raw) for name, raw in _mapping(self.raw.get("datasets")).items()}
+        training = self.section(training_model(), self.raw.get("training", {}), "training")
+        evaluation = self.section(evaluation_model(), self.raw.get("evaluation", {}), "evaluation")
+        given = {name: _mapping(raw) for name, raw in _mapping(self.raw.get("runs")).items()}
+        runs = {name: self.run(name, self.raw["runs"][name]) for name in given}
+        params = Params.model_construct(
+            seeds=outline.seeds,
+            datasets={name: dataset for name, dataset in datasets.items() if dataset},
+            training=training,
+            evaluation=evaluation,
+            runs={name: run for name, run in runs.items() if run},
+        )
+        self.lines += faults.cross_faults(params)
+        return params, self.lines
+
+    def dataset(self, name: str, raw: Any) -> Dataset | None:
+        kind = _mapping(raw).get("kind")
+        if not isinstance(kind, str) or kind in entries("datasets"):
+            model = dataset_model(kind) if isinstance(kind, str) else Dataset
+            return self.section(model, raw, "datasets", name)
+        self.lines.append(faults.not_one_of(f"datasets.{name}.kind", kind, "datasets"))
+        return None
+
+    def run(self, name: str, raw: Any) -> Run | None:
+        own, shared = _mapping(raw), _mapping(self.raw.get("training"))
+        objective = own.get("objective")
+        if not isinstance(objective, str):
+            model: type[Run] = create_model("Run", __base__=Run, **fields(all_options("objectives")))
+        elif objective in entries("objectives"):
+            model = run_model(objective)
+        else:
+            self.lines.append(faults.not_one_of(f"runs.{name}.objective", objective, "objectives"))
+            return None
+        if not isinstance(raw, dict):
+            return self.section(model, raw, "runs", name)
+        for key in own.keys() - model.model_fields.keys() & all_options("objectives").keys():
+            self.lines.append(f"runs.{name}.{faults.without_effect(key, str(objective))}")
+            del own[key]
+        # of the shared defaults, what concerns it; their faults are told where they stand
+        inherited = {key: value for key, value in shared.items() if key in model.model_fields}
+        return self.section(
+            model, {**inherited, **own}, "runs", name, silent=inherited.keys() - own.keys()
+        )
+
+    def section(self, model: type[S], raw: Any, *where: str, silent: Collection[str] = ()) -> S:
+        """The section, or what is sound of it; its faults are noted, but for those of the silent keys."""
+        try:
+            return model.model_validate(raw)
+        except ValidationError as error:
+            found = error.errors()
+        for fault in found:
+            inner = fault["loc"]
+            if not (inner and inner[0] in silent):
+                known = model.model_fields["options"].annotation if inner[:1] == ("options",) else model
+                names = getattr(known, "model_fields", {})
+                self.lines.append(faults.explain({**fault, "loc": (*where, *inner)}, names))
+        faulty = {fault["loc"][0] for fault in found if fault["loc"]}
+        sound = {key: value for key, value in _mapping(raw).items() if key not in faulty}
+        if "private_latent" in faulty:
+            sound["private_latent"] = 1  # whatever it is to be, there is one
+        return model.model_construct(**sound)
+
+
+def _mapping(raw: Any) -> dict[str, Any]:
+    return dict(raw) if isinstance(raw, dict) else {}

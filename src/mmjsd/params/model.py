@@ -1,0 +1,175 @@
+"""The sections of a parameter file: what each may say, and every default.
+
+What an objective, a metric or a kind of dataset can be told is declared where it is defined, as keyword-only
+arguments, and read from there (:mod:`mmjsd.static`): a new one brings its own keys.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, create_model
+
+from mmjsd.params.types import Device, Section, Seed, Threads
+from mmjsd.registry import entries, options_of, resolve
+from mmjsd.static import Option
+
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "Params",
+    "Run",
+    "Training",
+    "all_options",
+    "dataset_model",
+    "evaluation_model",
+    "fields",
+    "run_model",
+    "training_model",
+]
+
+
+class Dataset(Section):
+    kind: str
+    """What the dataset consists of."""
+    source: Annotated[str, Field(min_length=1)] = "standin"
+    """`standin` (generated offline), `download` (the official files), or a folder that holds them."""
+    seed: Seed = 0
+    """Seed of the stand-in and of the pairing."""
+    options: Section = Section()
+
+    @property
+    def origin(self) -> Literal["standin", "download", "folder"]:
+        """What kind of source it has; only a stand-in has the options that start with `standin_`."""
+        return self.source if self.source in ("standin", "download") else "folder"  # type: ignore[return-value]
+
+    @property
+    def own_options(self) -> dict[str, Any]:
+        """The options of its kind, without those that its source has no use for."""
+        options = self.options.model_dump()
+        return {k: v for k, v in options.items() if self.origin == "standin" or not k.startswith("standin_")}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in the order of the store."""
+        return tuple(resolve("datasets", self.kind).MODALITIES)
+
+    @property
+    def labels(self) -> str | None:
+        """`class`, `attributes`, or None where there are none."""
+        return resolve("datasets", self.kind).LABELS
+
+
+class Training(Section):
+    """Model and training options shared by all runs; any run may override any of them."""
+
+    shared_latent: Annotated[int, Field(gt=0, le=4096)] = 20
+    """Dimensions of the shared latent c."""
+    private_latent: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Dimensions of each modality's private latent s_j; 0: no modality-specific subspaces."""
+    network_width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    """Width of the networks (hidden units, channels) relative to those of the paper."""
+    likelihood_scale: Annotated[float, Field(ge=1e-4, le=1e4)] = 0.75
+    """Scale of the Laplace likelihood of images (values in 0..1)."""
+    kl_warmup_epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
+    """Epochs over which beta grows from 0, step by step; 0: it has its value from the start."""
+    epochs: Annotated[int, Field(gt=0, le=10**6)] = 100
+    """Passes through the training pairs."""
+    batch_size: Annotated[int, Field(ge=2, le=65536)] = 256
+    """Samples of one step."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
+    """Learning rate of Adam."""
+    gradient_clipping: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    """Largest norm of a step's gradient, all parameters together; longer ones are scaled down. null: any."""
+    device: Device = "auto"
+    """`auto` (a GPU if one works, or `cpu`), `cpu`, `cuda[:N]` (NVIDIA, AMD), `mps` (Apple), `xpu[:N]`."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Autocast of the networks; `auto`: bfloat16 on processors that compute it natively, else float32."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile; `auto`: when the run is long enough to repay it, and it works; `on`: or stop."""
+    resident_bytes: Annotated[int, Field(ge=0, le=2**50)] | None = None
+    """Most training data kept in the memory of the device; more is streamed. null: half of what is free."""
+    threads: Threads = 2
+    """Processor threads of one run; the last bits of the numbers depend on it."""
+
+
+class Run(Training):
+    ASIDE: ClassVar = frozenset({"resident_bytes"})
+    """What changes no number of a run, and so is in no record."""
+
+    dataset: str
+    """Key of a dataset."""
+    objective: str
+    """The objective that is minimised."""
+
+    @property
+    def objective_options(self) -> dict[str, Any]:
+        """What its objective is told."""
+        return {name: getattr(self, name) for name in options_of("objectives", self.objective)}
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """All that its result depends on."""
+        return self.model_dump(exclude=set(self.ASIDE))
+
+
+class Evaluation(Section):
+    """How trained models are judged."""
+
+    classifier_epochs: Annotated[int, Field(gt=0, le=10**4)] = 10
+    """Passes through the rows of a modality its classifier is trained for."""
+    threads: Threads = 2
+    """Processor threads of one evaluation, classifier or set of figures; the last bits depend on it."""
+    device: Device = "auto"
+    """What these compute on, as `device` of a run."""
+
+
+class Params(Section):
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [1]
+    """Every run is trained once per seed."""
+    datasets: Annotated[dict[str, Any], Field(min_length=1)]
+    """Key -> dataset; the key names the store, the results folder and the MLflow experiment."""
+    training: Any = Field(default_factory=dict)
+    """Defaults of all runs."""
+    evaluation: Any = Field(default_factory=dict)
+    """How trained models are judged."""
+    runs: Annotated[dict[str, Any], Field(min_length=1)]
+    """Key -> run; the key names the results folder and the MLflow run."""
+
+
+@cache
+def dataset_model(kind: str) -> type[Dataset]:
+    """The section of a dataset of a kind, with the options that its builder declares."""
+    options = create_model("Options", __base__=Section, **fields(options_of("datasets", kind)))
+    return create_model("Dataset", __base__=Dataset, options=(options, options()))
+
+
+@cache
+def run_model(objective: str) -> type[Run]:
+    """The section of a run, with the options that its objective declares."""
+    return create_model("Run", __base__=Run, **fields(options_of("objectives", objective)))
+
+
+@cache
+def training_model() -> type[Training]:
+    """The shared defaults: the options of every objective are known there."""
+    return create_model("Training", __base__=Training, **fields(all_options("objectives")))
+
+
+@cache
+def evaluation_model() -> type[Evaluation]:
+    """The section of the evaluation, with the options that the metrics declare."""
+    return create_model("Evaluation", __base__=Evaluation, **fields(all_options("metrics")))
+
+
+def all_options(group: str) -> dict[str, Option]:
+    """The options of every entry of a group of the registry."""
+    return {name: option for entry in entries(group) for name, option in options_of(group, entry).items()}
+
+
+def fields(options: Mapping[str, Option]) -> dict[str, Any]:
+    """Options as `pydantic.create_model` takes them."""
+    return {
+        name: (option.annotation, Field(option.default, description=option.text or None))
+        for name, option in options.items()
+    }

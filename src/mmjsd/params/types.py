@@ -1,0 +1,67 @@
+"""Types of parameters: what values are allowed, wherever such a parameter stands.
+
+The limits are those beyond which a value can only be a mistake, and would fail in the middle of a run: products
+of the largest factors are finite in float32, the largest counts fit into memory.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from mmjsd.registry import entries
+
+__all__ = [
+    "CLUSTERS",
+    "Count",
+    "Device",
+    "Images",
+    "MeanName",
+    "Samples",
+    "Section",
+    "Seed",
+    "Threads",
+    "Weight",
+    "Weights",
+    "one_of",
+]
+
+CLUSTERS = 20
+"""Of images, that their quality compares: fewer images cannot be judged."""
+
+Weight = Annotated[float, Field(ge=0, le=1e4)]
+Weights = dict[str, Weight]
+Count = Annotated[int, Field(gt=0, le=10**6)]
+Samples = Annotated[int, Field(ge=10, le=10**6)]
+Images = Annotated[int, Field(ge=CLUSTERS, le=500_000)]
+Threads = Annotated[int, Field(gt=0, le=1024)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]?))?)$")]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def one_of(group: str) -> Any:
+    """The type of a name that the registry knows."""
+    names = list(entries(group))
+
+    def known(name: str) -> str:
+        if name not in names:
+            *first, last = map(repr, names)
+            expected = " or ".join([", ".join(first), last] if first else [last])
+            raise PydanticCustomError("literal_error", "not one of {expected}", {"expected": expected})
+        return name
+
+    return Annotated[str, AfterValidator(known), WithJsonSchema({"enum": names, "type": "string"})]
+
+
+MeanName = one_of("means")
+
+
+class Section(BaseModel):
+    """A part of the parameter file.
+
+    Strict: "5" is not 5, and true is not 1; a typo in a key is an error, not a default.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )

@@ -1,0 +1,587 @@
+"""The steps of the pipeline, in their order. What they read and write is relative to the working directory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mmjsd import registry
+from mmjsd.errors import MmjsdError
+from mmjsd.params import CLUSTERS, Dataset, Params, Run, make_evaluation, make_run
+from mmjsd.pipeline.step import Step, entry
+from mmjsd.provenance.files import sha256_file
+from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
+from mmjsd.tracking_store import why_gone
+
+if TYPE_CHECKING:  # slow to import
+    from mmjsd.data.store import Store
+
+__all__ = ["PUBLISHED", "STEPS", "used_datasets"]
+
+#: Values from papers, shown beside ours.
+PUBLISHED = Path("docs/published.yaml")
+
+#: Of the report.
+TEMPLATE = Path(__file__).parents[1] / "reporting" / "report.html.j2"
+
+_RUN_FOLDER = "results/{dataset}/{run}/seed-{seed}"
+_OTHER_DATA = {"action": "store_true", "help": "even if the store is not the one it was trained on"}
+_PUBLISHED_OPTION = {"--published": {"type": Path, "default": PUBLISHED, "metavar": "FILE"}}
+
+
+def used_datasets(params: Params) -> list[str]:
+    """List the keys of the datasets that have runs; no other is built."""
+    return [key for key in params.datasets if any(run.dataset == key for run in params.runs.values())]
+
+
+class Build(Step):
+    """The multimodal store of a dataset."""
+
+    command, keys = "data build", ("dataset",)
+    help = "build the store of a dataset"
+    message = "building the store of {dataset}"
+    folder, record, log = "data", "{dataset}.record.json", "{dataset}/data"
+    memory = 4000
+
+    def outputs(self) -> list[str]:
+        return ["{dataset}.h5"]
+
+    def params(self) -> dict[str, Any]:
+        dataset = self.dataset
+        settings = {"kind": dataset.kind, "source": dataset.origin, "seed": dataset.seed}
+        settings["options"] = dataset.own_options
+        if dataset.origin == "folder":
+            # hundreds of thousands of images are not read to see whether they are the same
+            folders = [path for path in self._found().values() if path.is_dir()]
+            settings["folders"] = [registry.resolve("datasets", dataset.kind).extent(path) for path in folders]
+        return settings
+
+    def sources(self) -> dict[str, Path]:
+        if self.dataset.origin != "folder":
+            return {}
+        return {name: path for name, path in sorted(self._found().items()) if path.is_file()}
+
+    def _found(self) -> dict[str, Path]:
+        return registry.resolve("datasets", self.dataset.kind).find_sources(Path(self.dataset.source))
+
+    def code(self) -> list[str]:
+        kind = registry.reference("datasets", self.dataset.kind)
+        return [f"{kind}:build", *_modality_kinds()]
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        key = self.values["dataset"]
+        places = {"standin": Path("sources/standin") / key, "download": Path("sources/official")}
+        registry.resolve("datasets", params["kind"]).build(
+            self.path("{dataset}.h5"),
+            source=self.dataset.source,
+            source_folder=places.get(params["source"], Path(self.dataset.source)),
+            seed=params["seed"],
+            **params["options"],
+        )
+        _store(key, self.dataset)
+
+    @classmethod
+    def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
+        yield from ({"dataset": key} for key in used_datasets(params))
+
+
+class Classify(Step):
+    """The classifier of one modality of a dataset, the judge of what is generated."""
+
+    command, keys = "classify", ("dataset", "modality")
+    help = "train the classifier of one modality"
+    message = "training the {modality} classifier of {dataset}"
+    folder, record = "results/{dataset}/classifiers/{modality}", "record.json"
+    log = "{dataset}/classifiers/{modality}"
+    memory = 4000
+
+    def __init__(self, params: Params, options: Any = None, **keys: Any):
+        super().__init__(params, options, **keys)
+        modality, dataset = keys["modality"], keys["dataset"]
+        entry(dict.fromkeys(self.dataset.modalities), modality, f"modality of {dataset}")
+
+    def outputs(self) -> list[str]:
+        return ["model.safetensors", "metrics.json"]
+
+    def params(self) -> dict[str, Any]:
+        evaluation = self.given.evaluation
+        settings = {"modality": self.values["modality"], "epochs": evaluation.classifier_epochs}
+        settings |= {"seed": self.dataset.seed, "threads": evaluation.threads, "device": evaluation.device}
+        return settings
+
+    def inputs(self) -> list[Path]:
+        return [_store_of(self)]
+
+    def code(self) -> list[str]:
+        return ["mmjsd.models.classifiers:train_classifier", *_modality_kinds()]
+
+    def threads(self) -> int:
+        return self.given.evaluation.threads
+
+    def device(self) -> str:
+        return self.given.evaluation.device
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.models.classifiers import train_classifier
+
+        train_classifier(_store(self.values["dataset"], self.dataset), folder=self.path(), **params)
+
+    @classmethod
+    def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
+        for choice in Build.choices(params):
+            for modality in params.datasets[choice["dataset"]].modalities:
+                yield {**choice, "modality": modality}
+
+
+class _OfRun(Step):
+    """A step of each run and seed."""
+
+    keys = ("run", "seed")
+    folder = _RUN_FOLDER
+    memory = 4000
+
+    @classmethod
+    def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
+        yield from ({"run": run, "seed": seed} for run in params.runs for seed in params.seeds)
+
+
+class Train(_OfRun):
+    """The trained model of one run and seed."""
+
+    command = "train"
+    help = "train a run, or continue its training"
+    message = "training {run}, seed {seed}"
+    record, log = "training.record.json", "{dataset}/{run}/seed-{seed}/train"
+    options: ClassVar = {
+        "--replace": {"action": "store_true", "help": "discard unfinished work of other parameters"}
+    }
+
+    def outputs(self) -> list[str]:
+        return ["model.safetensors", "history.csv"]
+
+    def scratch(self) -> list[str]:
+        return ["checkpoint.pt"]
+
+    def params(self) -> dict[str, Any]:
+        return {**self.run.recorded, "seed": self.values["seed"]}
+
+    def inputs(self) -> list[Path]:
+        return [_store_of(self)]
+
+    def code(self) -> list[str]:
+        return ["mmjsd.training.loop:train", *_code_of(self.run, self.dataset)]
+
+    def threads(self) -> int:
+        return self.run.threads
+
+    def device(self) -> str:
+        return self.run.device
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.interruption import deferred
+        from mmjsd.training.loop import train
+
+        store = _store(params["dataset"], self.dataset)
+        aside = {name: getattr(self.run, name) for name in Run.ASIDE}
+        with deferred() as asked_to_end:
+            train(
+                make_run(**{key: value for key, value in params.items() if key != "seed"}, **aside),
+                store,
+                self.path(),
+                name=self.values["run"],
+                seed=params["seed"],
+                fingerprint=fingerprint,
+                replace=self.chosen["replace"],
+                asked_to_end=asked_to_end,
+            )
+
+
+class Evaluate(_OfRun):
+    """The metrics of one run and seed."""
+
+    command = "evaluate"
+    help = "compute the metrics of a trained run"
+    message = "evaluating {run}, seed {seed}"
+    record, log = "evaluation.record.json", "{dataset}/{run}/seed-{seed}/evaluate"
+    options: ClassVar = {"--other-data": _OTHER_DATA}
+
+    def outputs(self) -> list[str]:
+        return ["metrics.json", "prd.csv"]
+
+    def params(self) -> dict[str, Any]:
+        # a classifier trained for longer is another input, and so are other weights
+        left_out = {"classifier_epochs"} | ({"inception_weights"} if self.sources() else set())
+        return self.given.evaluation.model_dump(exclude=left_out)
+
+    def inputs(self) -> list[Path]:
+        judges = [
+            judge.path(name)
+            for modality in self.dataset.modalities
+            for judge in [Classify(self.given, dataset=self.run.dataset, modality=modality)]
+            for name in judge.outputs()
+        ]
+        return [self.path("model.safetensors"), self.path("history.csv"), _store_of(self), *judges]
+
+    def sources(self) -> dict[str, Path]:
+        evaluation = self.given.evaluation
+        if evaluation.embedding != "inception" or evaluation.inception_weights == "download":
+            return {}
+        return {"inception_weights": Path(evaluation.inception_weights)}
+
+    def code(self) -> list[str]:
+        metrics = [place for _, place in registry.entries("metrics").items()]
+        return ["mmjsd.evaluation.run:evaluate", *metrics, *_code_of(self.run, self.dataset)]
+
+    def threads(self) -> int:
+        return self.given.evaluation.threads
+
+    def device(self) -> str:
+        return self.given.evaluation.device
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.evaluation.run import evaluate
+
+        places = {name: str(path) for name, path in self.sources().items()}
+        evaluate(
+            self.path(),
+            _store(self.run.dataset, self.dataset),
+            self.path().parents[1] / "classifiers",
+            make_evaluation(**params, **places),
+            other_data=self.chosen["other_data"],
+        )
+
+
+class Figures(_OfRun):
+    """The figures of one run and seed."""
+
+    command = "figures"
+    help = "draw the figures of a trained run"
+    message = "drawing {run}, seed {seed}"
+    record, log = "figures.record.json", "{dataset}/{run}/seed-{seed}/figures"
+    options: ClassVar = {"--other-data": _OTHER_DATA}
+
+    def outputs(self) -> list[str]:
+        dataset = self.dataset
+        names = run_figures(
+            dataset.modalities, self.run.private_latent > 0, dataset.labels == "attributes"
+        )
+        return _pictures(names)
+
+    def params(self) -> dict[str, Any]:
+        return {"threads": self.given.evaluation.threads, "device": self.given.evaluation.device}
+
+    def inputs(self) -> list[Path]:
+        return [self.path("model.safetensors"), self.path("metrics.json"), _store_of(self)]
+
+    def code(self) -> list[str]:
+        return ["mmjsd.reporting.figures:draw_run", *_code_of(self.run, self.dataset)]
+
+    def threads(self) -> int:
+        return self.given.evaluation.threads
+
+    def device(self) -> str:
+        return self.given.evaluation.device
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.reporting.figures import draw_run
+
+        store = _store(self.run.dataset, self.dataset)
+        draw_run(self.path(), store, other_data=self.chosen["other_data"], **params)
+
+
+class Curves(Step):
+    """The figures that compare the runs of a dataset."""
+
+    command, keys = "curves", ("dataset",)
+    help = "draw the figures that compare a dataset's runs"
+    message = "drawing the comparison of the runs of {dataset}"
+    folder, record, log = "results/{dataset}", "figures.record.json", "{dataset}/figures"
+    memory = 2000
+
+    def outputs(self) -> list[str]:
+        return _pictures(dataset_figures(self.given.evaluation.embedding))
+
+    def params(self) -> dict[str, Any]:
+        return {
+            "runs": {run: [folder.as_posix() for folder in found] for run, found in self._folders().items()},
+            "embedding": self.given.evaluation.embedding,
+            "source": self.dataset.origin,
+        }
+
+    def inputs(self) -> list[Path]:
+        folders = [folder for found in self._folders().values() for folder in found]
+        return [folder / name for folder in folders for name in ("history.csv", "prd.csv")]
+
+    def _folders(self) -> dict[str, list[Path]]:
+        """The folders of all seeds of each run."""
+        return {
+            key: [Train(self.given, run=key, seed=seed).path() for seed in self.given.seeds]
+            for key, run in self.given.runs.items()
+            if run.dataset == self.values["dataset"]
+        }
+
+    def code(self) -> list[str]:
+        return ["mmjsd.reporting.curves:draw_dataset"]
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.reporting.curves import draw_dataset
+
+        runs = {run: [Path(folder) for folder in found] for run, found in params["runs"].items()}
+        draw_dataset(self.path("figures"), runs, params["embedding"], params["source"])
+
+    @classmethod
+    def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
+        yield from Build.choices(params)
+
+
+class Track(_OfRun):
+    """The MLflow run of one run and seed; its parameters are those that are logged."""
+
+    command = "track"
+    help = "log an evaluated run to MLflow"
+    message = "logging {run}, seed {seed}, to MLflow"
+    record, log = "tracking.record.json", "{dataset}/{run}/seed-{seed}/track"
+    memory = 2000
+
+    def outputs(self) -> list[str]:
+        return ["mlflow.json"]
+
+    def params(self) -> dict[str, Any]:
+        run, seed = self.values["run"], self.values["seed"]
+        return {
+            "name": run if len(self.given.seeds) == 1 else f"{run}/seed-{seed}",
+            "run": {**self.run.recorded, "seed": seed},
+            "dataset": self.dataset.model_dump(),
+            "evaluation": self.given.evaluation.model_dump(),
+        }
+
+    def inputs(self) -> list[Path]:
+        names = ("model.safetensors", "history.csv", "metrics.json", Evaluate.record)
+        return [*map(self.path, names), _store_of(self), *_outputs(Figures(self.given, **self._own_keys()))]
+
+    def _own_keys(self) -> dict[str, Any]:
+        return {key: self.values[key] for key in self.keys}
+
+    def code(self) -> list[str]:
+        return ["mmjsd.tracking:track"]
+
+    def effect(self) -> str | None:
+        return why_gone(self.path("mlflow.json"))
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.tracking import track
+
+        dataset, run, seed = (self.values[key] for key in ("dataset", "run", "seed"))
+        track(self.path(), _store_of(self), experiment=dataset, key=f"{dataset}/{run}/{seed}", **params)
+
+
+class _OfAll(Step):
+    """A step on all runs."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a run and seed, of the tables and the report."""
+        params = self.given
+        return [
+            {
+                "dataset": run.dataset,
+                "kind": params.datasets[run.dataset].kind,
+                "source": params.datasets[run.dataset].source,
+                "run": key,
+                "seed": seed,
+                "objective": run.objective,
+                "subspaces": run.private_latent > 0,
+                "folder": (folder := Train(params, run=key, seed=seed).path()).as_posix(),
+                "metrics": (folder / "metrics.json").as_posix(),
+            }
+            for key, run in params.runs.items()
+            for seed in params.seeds
+        ]
+
+    def inputs(self) -> list[Path]:
+        return [Path(row["metrics"]) for row in self.rows()]
+
+    def sources(self) -> dict[str, Path]:
+        # part of the pipeline, wherever that lies, and not of the working directory
+        published = self.chosen.get("published", PUBLISHED) if self.options else None
+        return {"published": published} if published and published.is_file() else {}
+
+    def params(self) -> dict[str, Any]:
+        return {"rows": self.rows()}
+
+
+class Compare(_OfAll):
+    """The tables that compare all runs; its parameters are their rows."""
+
+    command, help = "compare", "write the tables that compare all runs"
+    message = "comparing the runs"
+    record, log = "comparison.record.json", "compare"
+    options: ClassVar = _PUBLISHED_OPTION
+
+    def outputs(self) -> list[str]:
+        return ["comparison.csv", "comparison.md"]
+
+    def code(self) -> list[str]:
+        return ["mmjsd.reporting.tables:compare", *registry.entries("metrics").values()]
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.reporting.tables import compare
+
+        compare(params["rows"], self.chosen["published"], *_outputs(self))
+
+
+class Summarise(_OfAll):
+    """The headlines and training curves of all runs, as DVC reads them."""
+
+    command, help = "summarise", "write the headlines and training curves of all runs for DVC"
+    message = "summing up the runs for DVC"
+    record, log = "summary.record.json", "summarise"
+
+    def outputs(self) -> list[str]:
+        headlines = [f"metrics/{row['dataset']}/{row['run']}/seed-{row['seed']}.json" for row in self.rows()]
+        return [*headlines, "curves.csv"]
+
+    def inputs(self) -> list[Path]:
+        return [*super().inputs(), *(Path(row["folder"]) / "history.csv" for row in self.rows())]
+
+    def code(self) -> list[str]:
+        return ["mmjsd.reporting.summary:summarise", *registry.entries("metrics").values()]
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.reporting.summary import summarise
+
+        *headlines, curves = _outputs(self)
+        summarise(params["rows"], self.path("metrics"), headlines, curves)
+
+
+class Report(_OfAll):
+    """The report on all runs."""
+
+    command, help = "report", "write the report on all runs as one HTML file"
+    message = "writing the report"
+    record, log = "report.record.json", "report"
+    options: ClassVar = _PUBLISHED_OPTION
+
+    def outputs(self) -> list[str]:
+        return ["report.html"]
+
+    def params(self) -> dict[str, Any]:
+        params, rows = self.given, self.rows()
+        return {
+            "rows": rows,
+            "datasets": {
+                key: {**params.datasets[key].model_dump(), "figures": f"results/{key}/figures"}
+                for key in dict.fromkeys(row["dataset"] for row in rows)
+            },
+            "runs": {key: run.recorded for key, run in params.runs.items()},
+            "evaluation": params.evaluation.model_dump(),
+            "template": sha256_file(TEMPLATE),
+        }
+
+    def inputs(self) -> list[Path]:
+        rows = self.rows()
+        runs = [{"run": row["run"], "seed": row["seed"]} for row in rows]
+        datasets = dict.fromkeys(row["dataset"] for row in rows)
+        return [
+            *super().inputs(),
+            *(Path(row["folder"]) / Evaluate.record for row in rows),
+            *(path for keys in runs for path in _outputs(Figures(self.given, **keys))),
+            *(path for key in datasets for path in _outputs(Curves(self.given, dataset=key))),
+        ]
+
+    def code(self) -> list[str]:
+        return ["mmjsd.reporting.report:write_report", *registry.entries("metrics").values()]
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.reporting.report import write_report
+
+        given = {key: params[key] for key in ("rows", "datasets", "runs", "evaluation")}
+        write_report(
+            **given,
+            published=self.chosen["published"],
+            template=TEMPLATE,
+            out=self.path("report.html"),
+        )
+
+
+class Publish(_OfAll):
+    """The MLflow run that has the comparison and the report of all runs."""
+
+    command, help = "publish", "log the comparison and the report to MLflow"
+    message = "logging the comparison and the report to MLflow"
+    record, log = "publication.record.json", "publish"
+
+    def outputs(self) -> list[str]:
+        return ["mlflow.json"]
+
+    def params(self) -> dict[str, Any]:
+        return {"runs": list(self.given.runs), "seeds": self.given.seeds}
+
+    def inputs(self) -> list[Path]:
+        return [*_outputs(Compare(self.given)), *_outputs(Report(self.given))]
+
+    def code(self) -> list[str]:
+        return ["mmjsd.tracking:publish"]
+
+    def effect(self) -> str | None:
+        return why_gone(self.path("mlflow.json"))
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
+        from mmjsd.tracking import publish
+
+        publish(self.inputs(), self.path("mlflow.json"))
+
+
+STEPS: tuple[type[Step], ...] = (
+    *(Build, Classify, Train, Evaluate, Figures, Curves, Track, Compare, Summarise, Report, Publish),
+)
+"""Each after those whose files it reads."""
+
+
+def _outputs(step: Step) -> list[Path]:
+    return [step.path(name) for name in step.outputs()]
+
+
+def _pictures(names: list[str]) -> list[str]:
+    return [*(f"figures/{name}.png" for name in names), f"figures/{CAPTIONS}"]
+
+
+def _store_of(step: Step) -> Path:
+    return Path("data") / f"{step.values['dataset']}.h5"
+
+
+def _modality_kinds() -> list[str]:
+    """The kinds of modality, of which what is used is found."""
+    return [f"{place}:*" for place in registry.entries("modalities").values()]
+
+
+def _code_of(run: Run, dataset: Dataset) -> list[str]:
+    """What a model of a run consists of: objective, dynamic prior, networks."""
+    objective = registry.reference("objectives", run.objective)
+    mean = run.objective_options.get("dynamic_prior")
+    means = [registry.reference("means", mean)] if mean else []
+    networks = [place for name, place in registry.entries("networks").items() if _is_of(name, dataset)]
+    return [objective, *means, *networks, *_modality_kinds()]
+
+
+def _is_of(network: str, dataset: Dataset) -> bool:
+    """Whether networks `kind AxBxC` may be those of a modality of the dataset."""
+    forms = registry.resolve("datasets", dataset.kind).MODALITIES.values()
+    kind, _, shape = network.partition(" ")
+    return any(kind == form.kind and (form.shape is None or shape == "x".join(map(str, form.shape))) for form in forms)
+
+
+def _store(key: str, dataset: Dataset) -> "Store":
+    """The store of a dataset, if it is of its kind and has enough to train and be judged on."""
+    from mmjsd.data.store import read_store, shortage
+
+    store = read_store(Path("data") / f"{key}.h5")
+    if (store.kind, store.modalities) != (dataset.kind, dataset.modalities) or not (
+        {"train", "test"} <= store.splits.keys()
+    ):
+        raise MmjsdError(
+            f"{store.path}: is no store of {dataset.kind} with the splits train and test; "
+            f"make it again with `mmjsd data build {key}`"
+        )
+    # told by the first step that can know, and not after training
+    if fault := shortage(store, CLUSTERS):
+        raise MmjsdError(f"{store.path}: {fault}; give datasets.{key} a source that has more")
+    return store

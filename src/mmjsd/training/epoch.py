@@ -1,0 +1,96 @@
+"""What is accumulated in an epoch: its mean terms, and whether everything was finite."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmjsd.errors import MmjsdError
+from mmjsd.models.weights import not_finite
+from mmjsd.objectives import Loss
+from mmjsd.training.history import Row
+
+__all__ = ["Epoch"]
+
+
+class Epoch:
+    """Losses and terms of the steps of an epoch; nothing is read from the device before it ends.
+
+    Args:
+        steps: of the epoch.
+        device: to accumulate on.
+        saved: how far it had come when it was saved.
+    """
+
+    def __init__(self, steps: int, device: torch.device, saved: dict[str, Any] | None = None):
+        self.steps = steps
+        self.losses = torch.zeros(steps, device=device)
+        self.sums: dict[str, Tensor] = {}
+        self.done, self.started = 0, time.perf_counter()
+        if saved:
+            self.losses, self.done = saved["losses"].to(device), saved["steps"]
+            self.sums = {term: value.to(device) for term, value in saved["sums"].items()}
+            self.started -= saved["seconds"]
+        self.first = self.done
+        self.finite: list[Tensor] = []
+
+    def add(self, loss: Loss, norms: list[Tensor]) -> None:
+        """Add a step: its loss, and the norms of the gradients of all parameters."""
+        self.losses[self.done] = loss.loss.detach()
+        self.sums = {term: self.sums.get(term, 0) + value for term, value in loss.terms.items()}
+        values = torch.stack([self.losses[self.done], *loss.terms.values(), *norms])
+        self.finite.append(torch.isfinite(values))
+        self.done += 1
+
+    @property
+    def seconds(self) -> float:
+        """How long it has lasted, interruptions left out."""
+        return time.perf_counter() - self.started
+
+    def state(self) -> dict[str, Any]:
+        """Tell how far it has come, to go on from."""
+        return {"losses": self.losses, "sums": self.sums, "steps": self.done, "seconds": self.seconds}
+
+    def row(self, epoch: int, batch_size: int) -> Row:
+        """Sum it up as a row of the history; the number of the epoch counts from 0."""
+        seconds = self.seconds
+        return (
+            {"epoch": epoch + 1, "loss": self.losses.mean().item()}
+            | {term: (total / self.steps).item() for term, total in self.sums.items()}
+            | {"samples_per_second": self.steps * batch_size / seconds, "seconds": seconds}
+        )
+
+    def refuse_unless_finite(self, model: nn.Module, where: str, checkpoint: Path) -> None:
+        """Raise what was not finite first, and in which step.
+
+        Args:
+            model: as it is after the steps so far.
+            where: the run and epoch, for people.
+            checkpoint: that of before, if there is one.
+
+        Raises:
+            MmjsdError: a loss, term, gradient or weight was not.
+        """
+        fault, checked, terms = None, torch.stack(self.finite), list(self.sums)
+        if len(bad := (~checked.all(1)).nonzero()):
+            step = int(bad[0])
+            loss, *others = checked[step].tolist()
+            fault = f"step {self.first + step + 1}: "
+            wrong = [term for term, is_finite in zip(terms, others, strict=False) if not is_finite]
+            if wrong or not loss:
+                fault += f"loss is not finite ({', '.join(wrong) or 'the sum of its terms'})"
+            else:
+                parameters = [name for name, _ in model.named_parameters()]
+                wrong = [p for p, ok in zip(parameters, others[len(terms) :], strict=True) if not ok]
+                fault += f"gradient is not finite ({_few(wrong)})"
+        elif wrong := not_finite(model.state_dict()):
+            fault = f"step {self.done}: weights are not finite ({_few(wrong)})"
+        if fault:
+            kept = f"; the last good checkpoint is kept in {checkpoint}" if checkpoint.exists() else ""
+            raise MmjsdError(f"{where}, {fault}; lower its learning_rate or set gradient_clipping{kept}")
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)

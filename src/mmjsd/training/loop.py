@@ -1,0 +1,190 @@
+"""Training of one run: a loop that reads from top to bottom."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grads_with_norm_
+
+from mmjsd.data.batches import Batch, ResidentSplit, StreamedSplit, fits
+from mmjsd.data.store import Store
+from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
+from mmjsd.errors import MmjsdError
+from mmjsd.models.vae import modalities_of
+from mmjsd.objectives import Objective
+from mmjsd.params import Run
+from mmjsd.provenance.files import sha256_file
+from mmjsd.training.checkpoint import Checkpoint, random_state, restore_random_state
+from mmjsd.training.compilation import compiled, repays_compilation
+from mmjsd.training.epoch import Epoch
+from mmjsd.training.history import write_history
+from mmjsd.training.model_file import build, save_model
+from mmjsd.training.progress import Progress
+
+__all__ = ["train"]
+
+
+def train(
+    run: Run,
+    store: Store,
+    folder: Path,
+    *,
+    name: str,
+    seed: int,
+    fingerprint: str = "",
+    replace: bool = False,
+    asked_to_end: Callable[[], int | None] = lambda: None,
+) -> None:
+    """Train and write `model.safetensors` and `history.csv` into the folder.
+
+    After every epoch, within long ones, and before the end that a signal asks for, `checkpoint.pt` is
+    replaced. Where there is one, training goes on from it exactly: the same parameters, optimiser, order of
+    the samples and random states, so the same numbers as without the interruption; a line says so if it was
+    computed otherwise until then (on another kind of device, in another precision, compiled or not), and the
+    numbers are not exactly those. It is left to the caller, who removes it once the results are safe.
+
+    Args:
+        run: resolved parameters.
+        store: its `train` split is used.
+        folder: results/<dataset>/<run>/seed-<n>, made where missing.
+        name: of the run, for messages.
+        seed: of the weights, the shuffling and the sampling.
+        fingerprint: of all that determines the result; a checkpoint of another one is not resumed.
+        replace: discard such a checkpoint instead of refusing it.
+        asked_to_end: gives the signal that asks the process to end, if there was one.
+
+    Raises:
+        MmjsdError: a single sample, a checkpoint damaged or of other parameters, no such device or precision,
+            `compile: on` where that fails, or a loss, gradient or weight that is not finite: the last good
+            checkpoint is kept.
+        Interrupted: the process is asked to end, and the checkpoint is written.
+    """
+    torch.set_num_threads(run.threads)
+    torch.manual_seed(seed)
+    device = pick_device(run.device)
+    precision = pick_precision(run.precision, device)
+    computing = autocast(precision, device)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    # data
+    split = store.splits["train"]
+    budget = memory_budget(device) if run.resident_bytes is None else run.resident_bytes
+    data = (ResidentSplit if fits(split, budget) else StreamedSplit)(split, device)
+    size = min(run.batch_size, len(data))
+    steps = len(data) // size
+
+    # model, objective, optimiser
+    objective: Any = build(modalities_of(split), run).to(device).to(memory_format=image_layout(device))
+    model = objective.model
+    optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
+    _refuse_single_sample(model, size, run.dataset)
+    is_compiled = repays_compilation(run.compile, run.epochs * steps * size, device)
+    if is_compiled:
+        first = next(iter(data.batches(torch.arange(size)[None])))
+        objective, is_compiled = _compiled(objective, first, computing, run, name)
+
+    # where an interrupted training stopped
+    how = f"on {device.type} in {precision}, {'compiled' if is_compiled else 'not compiled'}"
+    checkpoint = Checkpoint(folder / "checkpoint.pt", fingerprint, model, optimiser, how, asked_to_end)
+    history, saved = checkpoint.resume(device, replace=replace)
+
+    progress = Progress(f"{name} seed {seed}", run.epochs, steps, size)
+    for number in range(len(history), run.epochs):
+        where = f"runs.{name}: epoch {number + 1}"
+        at_start = random_state(device)
+        order = data.shuffled(run.batch_size)
+        epoch = Epoch(steps, device, saved)
+        if saved:  # the order is drawn again, what follows it is as it was
+            restore_random_state(saved["random"], device)
+            saved = None
+        for batch in data.batches(order[epoch.done :]):
+            warmup = _warmup(run, number + (epoch.done + 1) / steps, device)
+            with computing:
+                loss = objective(batch, warmup)
+            optimiser.zero_grad(set_to_none=True)
+            loss.loss.backward()
+            norms = _gradient_norms(model)
+            if run.gradient_clipping is not None:
+                total = torch.linalg.vector_norm(torch.stack(norms))
+                clip_grads_with_norm_(model.parameters(), run.gradient_clipping, total)
+            optimiser.step()
+            epoch.add(loss, norms)
+            progress.step(number, epoch.done - 1, epoch.losses)
+            if checkpoint.is_due() and epoch.done < steps:
+                epoch.refuse_unless_finite(model, where, checkpoint.path)
+                checkpoint.save(at_start, history, {**epoch.state(), "random": random_state(device)})
+        epoch.refuse_unless_finite(model, where, checkpoint.path)
+        history.append(epoch.row(number, size))
+        progress.epoch(history[-1])
+        checkpoint.save(random_state(device), history)
+    progress.close()
+
+    write_history(folder / "history.csv", history)
+    save_model(
+        folder,
+        model,
+        run=run.recorded,
+        name=name,
+        seed=seed,
+        data_sha256=sha256_file(store.path),
+        classes=store.classes,
+    )
+
+
+def _refuse_single_sample(model: nn.Module, size: int, dataset: str) -> None:
+    if size == 1 and any(isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) for m in model.modules()):
+        raise MmjsdError(
+            f"datasets.{dataset}: has one training sample, and its networks, which normalise each batch, "
+            "need two at least"
+        )
+
+
+def _compiled(objective: Objective, batch: Batch, computing: Any, run: Run, name: str) -> tuple[Any, bool]:
+    """The objective compiled and True, or as it is and False where compiling fails, and a line says why.
+
+    Raises:
+        MmjsdError: it fails, and the run's `compile` is `on`, which says which numbers are wanted: those of
+            compiled code differ in the last bits.
+    """
+    model = objective.model
+
+    def rehearse(attempt: Any) -> None:
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        random = random_state(model.device)
+        try:
+            with computing:
+                loss = attempt(batch, _warmup(run, 0.0, model.device))
+            loss.loss.backward()
+        finally:  # without a trace
+            model.load_state_dict(before)  # among them the statistics of batch normalisation
+            model.zero_grad(set_to_none=True)
+            restore_random_state(random, model.device)
+
+    attempt, fault = compiled(objective, rehearse)
+    if fault is None:
+        return attempt, True
+    if run.compile == "on":
+        raise MmjsdError(
+            f"runs.{name}.compile: on, but torch.compile fails here ({fault}); install a C++ compiler and "
+            "the headers of Python, or set it to auto or off"
+        )
+    print(f"{name}: training without torch.compile, which fails here ({fault})", file=sys.stderr, flush=True)
+    return objective, False
+
+
+def _warmup(run: Run, epochs: float, device: torch.device) -> torch.Tensor | float:
+    """What beta is multiplied by after so many epochs.
+
+    A tensor where it changes: compiled code has a number as a constant, and is compiled anew for another.
+    """
+    if not run.kl_warmup_epochs:
+        return 1.0
+    return torch.full((), min(1.0, epochs / run.kl_warmup_epochs), device=device)
+
+
+def _gradient_norms(model: nn.Module) -> list[torch.Tensor]:
+    """The norm of the gradient of each parameter, computed all at once."""
+    return list(torch._foreach_norm([p.grad for p in model.parameters() if p.grad is not None]))

@@ -1,0 +1,30 @@
+"""A rule for each step of src/mmjsd/pipeline/steps.py: its files, its command, what it needs."""
+
+for step, products in by_step().items():
+    # products of one step may have different files: a run with subspaces has more figures
+    for variant, alike in enumerate(by_files(products)):
+
+        rule:
+            name:
+                rule_name(step, variant)
+            message:
+                in_wildcards(step.message)
+            input:
+                needs(step),
+            output:
+                **outputs(alike[0]),
+            wildcard_constraints:
+                **constraints(alike),
+            params:
+                file=PARAMETER_FILE,
+                command=command(step),
+            log:
+                f"logs/{step.log}.log",
+            benchmark:
+                f"logs/benchmarks/{step.log}.tsv"
+            threads: of_step(step, Step.threads)
+            resources:
+                mem_mb=step.memory,
+                gpu=of_step(step, lambda step: gpus(step.device())),
+            shell:
+                "mmjsd {params.command} --params {params.file:q} 2>&1 | tee {log}"
