@@ -38,7 +38,7 @@ def read_history(path: Path) -> list[Row]:
         MmjsdError: missing or damaged.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
         if {"loss", "seconds", "samples_per_second"} <= rows[0].keys() and [
             row["epoch"] for row in rows
