@@ -1,0 +1,114 @@
+"""What can be chosen by name, and where it stands: `module:attribute`, imported only when it is used.
+
+Other packages add to it by entry points of the groups `mmjsd.objectives`, `mmjsd.means`, `mmjsd.metrics`,
+`mmjsd.datasets`, `mmjsd.modalities` and `mmjsd.networks`, of the same form.
+"""
+
+import difflib
+import importlib
+from functools import cache
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any
+
+from mmjsd.errors import MmjsdError
+from mmjsd.static import Option, options
+
+__all__ = ["BUILT_IN", "entries", "options_of", "reference", "resolve"]
+
+BUILT_IN = {
+    "objectives": {
+        "mmjsd": "mmjsd.objectives:MMJSD",
+        "mvae": "mmjsd.objectives:MVAE",
+        "mmvae": "mmjsd.objectives:MMVAE",
+    },
+    "means": {
+        "geometric": "mmjsd.means:geometric",
+        "arithmetic": "mmjsd.means:arithmetic",
+    },
+    "metrics": {
+        "representation": "mmjsd.evaluation.representation",
+        "coherence": "mmjsd.evaluation.coherence",
+        "quality": "mmjsd.evaluation.quality",
+        "likelihood": "mmjsd.evaluation.likelihood",
+    },
+    "datasets": {
+        "mnist_svhn_text": "mmjsd.data.kinds.mnist_svhn_text",
+        "celeba": "mmjsd.data.kinds.celeba",
+    },
+    "modalities": {
+        "image": "mmjsd.modalities.image",
+        "text": "mmjsd.modalities.text",
+        "vector": "mmjsd.modalities.vector",
+    },
+    # of the paper, by kind and shape; other shapes have the default networks of their kind
+    "networks": {
+        "image 1x28x28": "mmjsd.models.networks.mnist",
+        "image 3x32x32": "mmjsd.models.networks.svhn",
+        "image 3x64x64": "mmjsd.models.networks.celeba_image",
+        "text 8": "mmjsd.models.networks.text",
+        "text 256": "mmjsd.models.networks.celeba_text",
+    },
+}
+
+
+@cache
+def entries(group: str) -> MappingProxyType[str, str]:
+    """List what a group has: name -> `module:attribute`, or `module`.
+
+    Raises:
+        MmjsdError: an installed package gives a name that is taken.
+    """
+    found = dict(BUILT_IN[group])
+    for entry in entry_points(group=f"mmjsd.{group}"):
+        if entry.name in found and found[entry.name] != entry.value:
+            raise MmjsdError(
+                f"mmjsd.{group}: {entry.name} is {found[entry.name]} and, by an installed package, {entry.value}; "
+                "uninstall that package, or rename its entry point"
+            )
+        found[entry.name] = entry.value
+    return MappingProxyType(found)
+
+
+def reference(group: str, name: str) -> str:
+    """Tell where an entry stands.
+
+    Raises:
+        MmjsdError: there is no such entry; the line names a near one.
+    """
+    known = entries(group)
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    raise MmjsdError(f"{name}: not one of the {group}; {hint}")
+
+
+def resolve(group: str, name: str) -> Any:
+    """Import an entry.
+
+    Raises:
+        MmjsdError: there is none of that name, or an installed package fails when it is imported.
+    """
+    place = reference(group, name)
+    module, _, attribute = place.partition(":")
+    try:
+        found = importlib.import_module(module)
+        return getattr(found, attribute) if attribute else found
+    except (ImportError, AttributeError) as error:
+        if module.partition(".")[0] == "mmjsd":
+            raise
+        raise MmjsdError(f"mmjsd.{group}: {name} is {place}, which cannot be imported ({error})") from None
+
+
+def options_of(group: str, name: str) -> dict[str, Option]:
+    """Read the options of an entry, without importing it.
+
+    Raises:
+        MmjsdError: there is none of that name, or no such source.
+    """
+    place = reference(group, name)
+    try:
+        return options(place)
+    except (ImportError, AttributeError) as error:
+        raise MmjsdError(f"mmjsd.{group}: {name} is {place}, whose source cannot be read ({error})") from None
