@@ -21,7 +21,8 @@ import numpy as np
 import psutil
 
 from mmjsd.data import face_images, faces
-from mmjsd.data.standin_faces import ATTRIBUTES, sample_attributes, write_faces
+from mmjsd.data.standin.attributes import ATTRIBUTES, sample_attributes
+from mmjsd.data.standin.faces import write_faces
 
 DISTINCT = 2000
 """Images drawn; the others are the same again under other names."""

@@ -13,7 +13,7 @@ import scipy.io
 
 from mmjsd.data import digits
 from mmjsd.data.digits import build, fetch_sources, find_sources, read_idx, read_mnist, read_svhn
-from mmjsd.data.standin import write_mnist, write_svhn
+from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.data.store import Split, read_store
 from mmjsd.data.text import WORDS, decode
 from mmjsd.errors import MmjsdError

@@ -20,8 +20,8 @@ from torchvision import datasets
 from torchvision.datasets import utils
 
 from mmjsd.data import digits, faces
-from mmjsd.data.standin import write_mnist, write_svhn
-from mmjsd.data.standin_faces import write_faces
+from mmjsd.data.standin.digits import write_mnist, write_svhn
+from mmjsd.data.standin.faces import write_faces
 from mmjsd.errors import MmjsdError
 
 IDX = [

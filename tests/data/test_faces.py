@@ -17,7 +17,8 @@ from PIL import Image
 from mmjsd.data import face_images, faces
 from mmjsd.data.face_lists import read_attributes, read_partition
 from mmjsd.data.faces import build, digest_images, find_sources
-from mmjsd.data.standin_faces import ATTRIBUTES, write_faces
+from mmjsd.data.standin.attributes import ATTRIBUTES
+from mmjsd.data.standin.faces import write_faces
 from mmjsd.data.store import Store, read_store
 from mmjsd.data.text import attribute_texts, decode
 from mmjsd.errors import MmjsdError

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmjsd.data.download import Official, download, from_urls, is_intact
 from mmjsd.data.official import find
-from mmjsd.data.standin import write_mnist, write_svhn
+from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.data.store import Split, Table, write_store
 from mmjsd.data.text import ALPHABET, word_table
 from mmjsd.errors import MmjsdError

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import os
 import ssl
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 
+from mmjsd.data.writing import taking_the_place_of
 from mmjsd.errors import MmjsdError
-from mmjsd.records import temporary_name
 
 __all__ = ["Official", "download", "explained", "from_google_drive", "from_urls", "is_intact"]
 
@@ -50,14 +49,9 @@ def download(dataset: str, files: Iterable[Official], by_hand: Iterable[str]) ->
         if is_intact(file.path, file.md5):
             continue
         try:
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = temporary_name(file.path)
-            try:
+            with taking_the_place_of(file.path) as temporary:
                 file.fetch(temporary)
                 _refuse_other_content(temporary, file.md5)
-                os.replace(temporary, file.path)
-            finally:
-                temporary.unlink(missing_ok=True)
         except Exception as error:  # network, quota, disk and checksum errors of many libraries
             cause, remedy = explained(error)
             raise MmjsdError(

@@ -16,7 +16,7 @@ from mmjsd.data.download import Official, download, from_google_drive
 from mmjsd.data.face_images import FOLDER, SIZE, SKIP, Unreadable, decode, digest_images, extent, opened
 from mmjsd.data.face_lists import REPLACE, SPLITS, read_lists, some_of
 from mmjsd.data.official import find
-from mmjsd.data.standin_faces import write_faces
+from mmjsd.data.standin.faces import write_faces
 from mmjsd.data.store import Split, Stream, Table, write_store
 from mmjsd.data.text import ALPHABET, attribute_texts
 from mmjsd.errors import MmjsdError

@@ -24,8 +24,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mmjsd.data.writing import replacing
 from mmjsd.errors import MmjsdError
-from mmjsd.records import sha256_file, temporary_name
+from mmjsd.records import sha256_file
 
 __all__ = [
     "FORMAT",
@@ -36,7 +37,6 @@ __all__ = [
     "Table",
     "describe",
     "read_store",
-    "replacing",
     "shortage",
     "write_store",
 ]
@@ -128,31 +128,6 @@ class Store:
     sources: dict[str, str]
     """Name of each source file -> its sha256."""
     splits: dict[str, Split]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; becomes ``path`` at the end, or vanishes if that fails.
-
-    Raises:
-        MmjsdError: the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_name(path)
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    # HDF5 reports a full disk as either
-    except (OSError, RuntimeError) as error:
-        # HDF5's own text has many lines
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else str(error).split("\n")[0]
-        raise MmjsdError(
-            f"{path}: cannot be written ({reason}); check folder, permissions and space"
-        ) from None
 
 
 class _Unread(Exception):
