@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 #: The module whose `build` makes the store of each kind of dataset. Names, for importing them takes long.
-BUILDERS = {"mnist_svhn_text": "mmjsd.data.digits", "celeba": "mmjsd.data.faces"}
+BUILDERS = {"mnist_svhn_text": "mmjsd.data.kinds.mnist_svhn_text", "celeba": "mmjsd.data.kinds.celeba"}
 
 #: Values from papers, shown beside ours.
 PUBLISHED = Path("docs/published.yaml")

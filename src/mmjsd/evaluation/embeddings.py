@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmjsd import checkpoint
-from mmjsd.data.download import explained
+from mmjsd.data.official.download import explained
 from mmjsd.errors import MmjsdError
 from mmjsd.models.classifiers import Classifier
 

@@ -8,7 +8,8 @@ import pytest
 import scipy.io
 from scipy import ndimage
 
-from mmjsd.data.digits import read_mnist, read_svhn
+from mmjsd.data.official.mnist import read_mnist
+from mmjsd.data.official.svhn import read_svhn
 from mmjsd.data.standin import digits, handwriting
 from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.errors import MmjsdError

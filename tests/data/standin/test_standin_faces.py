@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmjsd.data.face_lists import read_attributes, read_partition
+from mmjsd.data.official.celeba_lists import read_attributes, read_partition
 from mmjsd.data.standin.attributes import ATTRIBUTES
 from mmjsd.data.standin.faces import write_faces
 from mmjsd.errors import MmjsdError

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mmjsd.data.official import REPLACE
 from mmjsd.data.text import ALPHABET, spelled
 from mmjsd.errors import MmjsdError
 
 __all__ = [
-    "REPLACE",
     "SPLITS",
     "Lists",
     "image_name",
@@ -32,8 +32,6 @@ __all__ = [
 
 # no separators and no leading dot: it never leads out of the folder of the images
 _IMAGE = re.compile(r"(\w[\w.-]*)\.jpe?g", re.IGNORECASE)
-#: The remedy for most faults.
-REPLACE = "replace it with the official file"
 
 #: By their numbers in the list of the official partition.
 SPLITS = ("train", "val", "test")
