@@ -78,11 +78,11 @@ class _Objective:
         for name, x in batch.values.items():
             q = posteriors.private[name]
             nll = -model.log_likelihood(name, model.decode(name, q.rsample(), c), x)
-            nll = only_present(nll, batch, name)
+            nll = batch.only_present(nll, name)
             reconstruction = reconstruction + self.reconstruction_weights[name] * nll
             terms[f"reconstruction/{name}"] = nll.mean().detach()
             if model.private_latent:
-                kl = only_present(kl_divergence(q), batch, name)
+                kl = batch.only_present(kl_divergence(q), name)
                 style = style + self.style_weights[name] * kl
                 terms[f"divergence/style/{name}"] = kl.mean().detach()
         terms["divergence/content"] = content.mean().detach()
@@ -136,7 +136,7 @@ class MVAE(_Objective):
             nll = -model.log_likelihood(name, model.decode(name, q_s.rsample(), q_c.rsample()), x)
             style = self.style_weights[name] * kl_divergence(q_s)
             elbo = nll + self.divergences(kl_divergence(q_c), style, warmup)
-            elbo = only_present(elbo, batch, name).mean()
+            elbo = batch.only_present(elbo, name).mean()
             loss = loss + elbo
             terms[f"unimodal/{name}"] = elbo.detach()
         return Loss(loss, terms)
@@ -150,10 +150,3 @@ def fusion_of(run: Run) -> Fusion:
     if run.objective == "mvae":
         return "product_with_prior"
     return "geometric" if run.objective == "mmjsd" and run.dynamic_prior == "geometric" else "mixture"
-
-
-def only_present(values: Tensor, batch: Batch, name: str) -> Tensor:
-    """values (B,) with 0 where the modality is missing."""
-    if batch.present is None:
-        return values
-    return torch.where(batch.present[list(batch.values).index(name)], values, 0.0)

@@ -31,6 +31,12 @@ class Batch(NamedTuple):
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
 
+    def only_present(self, values: Tensor, name: str) -> Tensor:
+        """Set the values (B,) to 0 where the modality is missing."""
+        if self.present is None:
+            return values
+        return torch.where(self.present[list(self.values).index(name)], values, 0.0)
+
 
 def as_input(rows: Tensor) -> Tensor:
     """Stored rows as a network takes them: uint8 images to 0..1, uint8 token ids to int64."""
