@@ -59,7 +59,7 @@ class ResidentSplit:
 
         self.rows = {name: resident(table.data) for name, table in split.modalities.items()}
         self.pairs = resident(split.pairs)
-        self.labels = resident(split.labels)
+        self.labels = None if split.labels is None else resident(split.labels)
         self.device = device
         self.complete = bool((self.pairs >= 0).all())
 

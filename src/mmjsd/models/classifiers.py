@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from mmjsd import checkpoint
 from mmjsd.average_precision import average_precisions, mean_of
 from mmjsd.data.batches import as_input
-from mmjsd.data.store import Store, Table
+from mmjsd.data.store import Store, Table, require_labels
 from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.models.networks.text import one_hot
@@ -75,7 +75,11 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
 
     metrics.json holds its score on the rows of the test split: the accuracy, or of attributes the mean
     average precision.
+
+    Raises:
+        MmjsdError: the store has no labels.
     """
+    require_labels(store)
     torch.manual_seed(seed)
     device = pick_device("auto")
     folder.mkdir(parents=True, exist_ok=True)

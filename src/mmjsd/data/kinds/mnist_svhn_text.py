@@ -131,10 +131,11 @@ def _matched(
         texts = rng.choice(np.flatnonzero(word_labels == digit), times * n)
         pairs.append(np.stack([*orders, texts], axis=1))
         start += n
-    tables = {}
+    tables, labels_of = {}, {}
     for modality, (images, labels) in read.items():
         used = np.concatenate(rows[modality])
-        tables[modality] = Table("image", images[used], labels[used])
+        labels_of[modality] = labels[used]
+        tables[modality] = Table("image", images[used], labels_of[modality])
     tables["text"] = Table("text", words, word_labels, ALPHABET)
     samples = np.concatenate(pairs).astype(np.int32)
-    return Split(tables, samples, tables["mnist"].labels[samples[:, 0]])
+    return Split(tables, samples, labels_of["mnist"][samples[:, 0]])
