@@ -114,7 +114,7 @@ def decode(
 def _read_blocks(
     blocks: Iterable[list[str]], read: Callable[[str], bytes]
 ) -> Iterator[tuple[list[bytes], Faults]]:
-    """The files named in each block; those that cannot be read are empty, and why."""
+    """Read the files named in each block: empty contents, and why, where one cannot be read."""
     for names in blocks:
         contents, faults = [], {}
         for index, name in enumerate(names):
@@ -135,7 +135,7 @@ def _decoded(
     work: Callable[[list[bytes]], tuple[Bytes, Faults]],
     workers: int,
 ) -> Generator[tuple[Bytes, Faults]]:
-    """The images of each block, in order, and what is wrong with those that have none.
+    """Decode each block: its images in order, and what is wrong with the files that have none.
 
     Processes, for threads are a fifth slower on two cores: Pillow holds the interpreter's lock for too much
     of the time. Only some blocks are under way at any time, however many there are.
@@ -164,7 +164,7 @@ def _decoded(
 
 
 def _pool(workers: int) -> ProcessPoolExecutor | None:
-    """Processes that wait for work, or None where there can be none: they talk through /dev/shm."""
+    """Start processes that wait for work; None where there can be none, for they talk through /dev/shm."""
     try:
         pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker)
         pool.submit(int)  # starts them
@@ -194,12 +194,12 @@ def _follow_parent() -> None:
 
 
 def _cores() -> int:
-    """Processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _read_images(contents: list[bytes], read: Callable[[bytes], Bytes], shape: Shape) -> tuple[Bytes, Faults]:
-    """Images (N, *shape) of N files, and what is wrong with those that have none."""
+    """Decode N files: images (N, *shape), and what is wrong with the files that have none."""
     images = np.zeros((len(contents), *shape), np.uint8)
     faults = {}
     for index, content in enumerate(contents):

@@ -164,7 +164,7 @@ class _Unread(Exception):
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Mark what goes wrong as a fault of what is read, and not of the store that is open meanwhile."""
+    """Mark an error as one of what is read, and not of the store that is open meanwhile."""
     try:
         yield
     except Exception as error:
@@ -172,8 +172,8 @@ def _reading() -> Iterator[None]:
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
-    """Raise what was so marked as it was."""
+def _unmarking() -> Iterator[None]:
+    """Raise an error that was so marked as it was."""
     try:
         yield
     except _Unread as error:
@@ -205,7 +205,7 @@ def write_store(
         raise MmjsdError(f"{path}: not written, {fault}; correct what it is built from")
     # one version of the file format, whatever the library's default is, so that the bytes do not change
     with (
-        _told_apart(),
+        _unmarking(),
         replacing(path) as temporary,
         h5py.File(temporary, "w", libver=("v110", "v110"), locking=False) as file,
     ):
@@ -308,7 +308,7 @@ def _read(path: Path) -> Store:
 
 
 def _splits(file: h5py.File) -> list[str]:
-    """Names of the splits in the order in which they are used, which HDF5 does not keep."""
+    """Name the splits in the order in which they are used, which HDF5 does not keep."""
     usual = ["train", "val", "test"]
     return sorted(file, key=lambda name: (usual.index(name) if name in usual else len(usual), name))
 
@@ -349,7 +349,7 @@ def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
-    """The dataset as an array over the file itself; changes of the array stay in memory."""
+    """Map the dataset as an array over the file itself; changes of the array stay in memory."""
     if dataset.size == 0:
         raise _Refused(f"{dataset.name} is empty")
     if (offset := dataset.id.get_offset()) is None:
@@ -395,7 +395,7 @@ def _values(item: h5py.Dataset, name: str) -> NDArray[np.float32]:
 
 
 def _fault(modalities: Sequence[str], classes: Sequence[str], splits: Mapping[str, Split]) -> str | None:
-    """The first contradiction between the parts of a store, or None."""
+    """Find the first contradiction between the parts of a store; None if there is none."""
     if not (modalities and splits):
         return "modalities and splits must not be empty"
     for names in (modalities, classes):
@@ -438,7 +438,7 @@ def _table_fault(table: Table) -> str | None:
 
 
 def _columns_fault(table: Table) -> str | None:
-    """What is wrong with the names and the scale of a vector's values."""
+    """Check the names and the scale of a vector's values."""
     columns, mean, deviation = table.columns, table.mean, table.deviation
     if table.kind != "vector" and not columns is mean is deviation is None:
         return "data may have columns, mean and deviation only if it is vectors"
@@ -460,7 +460,7 @@ def _columns_fault(table: Table) -> str | None:
 
 
 def _other_form(table: Table, first: Table) -> str | None:
-    """In what a table differs from that of the same modality in another split."""
+    """Tell in what a table differs from that of the same modality in another split."""
     if (table.kind, table.shape) != (first.kind, first.shape):
         return "another kind or shape"
     if table.columns != first.columns:
@@ -484,7 +484,7 @@ def _pairs_fault(split: Split) -> str | None:
 
 
 def _labelling_fault(classes: Sequence[str], splits: Mapping[str, Split]) -> str | None:
-    """What is wrong with the labels: all data of a store have them, of one form, or none."""
+    """Check the labels: all data of a store have them, in one form, or none has."""
     labels = {}
     for name, split in splits.items():
         for modality, table in split.modalities.items():
@@ -604,7 +604,7 @@ def _counts(labels: NDArray[Any] | None, classes: list[str]) -> str:
 
 
 def _columns(table: Table) -> Iterator[str]:
-    """Names and scale of a vector's values."""
+    """Describe the names and the scale of a vector's values."""
     if table.columns is not None:
         more = f" and {len(table.columns) - 10} more" if len(table.columns) > 10 else ""
         yield f"columns {', '.join(table.columns[:10])}{more}"

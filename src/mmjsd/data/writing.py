@@ -8,23 +8,25 @@ from pathlib import Path
 from mmjsd.errors import MmjsdError
 from mmjsd.records import temporary_name
 
-__all__ = ["replacing", "taking_the_place_of", "telling"]
+__all__ = ["explaining", "replacement", "replacing"]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` to write to; it becomes ``path`` at the end, or vanishes.
+    """Yield a :func:`replacement` of ``path``, and explain errors.
 
     Raises:
-        MmjsdError: the file cannot be written; what was there is untouched.
+        MmjsdError: the file cannot be written.
     """
-    with telling(path), taking_the_place_of(path) as temporary:
+    with explaining(path), replacement(path) as temporary:
         yield temporary
 
 
 @contextmanager
-def taking_the_place_of(path: Path) -> Iterator[Path]:
-    """Do as :func:`replacing`, and leave it to the caller to explain errors.
+def replacement(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path`` to write to; it becomes ``path`` at the end.
+
+    If writing fails it vanishes, and what was there is untouched.
 
     Raises:
         OSError: the folder cannot be made, or the file not be given its name.
@@ -39,8 +41,8 @@ def taking_the_place_of(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while ``path`` is written into a line that names it.
+def explaining(path: Path) -> Iterator[None]:
+    """Turn an error of writing ``path`` into a line that names it.
 
     Raises:
         MmjsdError: for any error of the file system or of HDF5.

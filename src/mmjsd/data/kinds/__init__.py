@@ -21,7 +21,7 @@ class Kind(Protocol):
     """What its samples are labelled with."""
 
     def find_sources(self, folder: str | Path) -> dict[str, Path]:
-        """Find the source files in a folder: name of each, as the store has it -> its path.
+        """Find the source files in a folder: name of each, as the store records it -> its path.
 
         A name that ends in ``/`` is that of a folder of images, which the next two are for.
 
@@ -33,7 +33,7 @@ class Kind(Protocol):
         """Count the images of a folder and their bytes: it tells folders apart without reading them."""
 
     def digest_images(self, folder: Path) -> str:
-        """Hash a folder of images as the store has it."""
+        """Hash a folder of images as the store records it."""
 
     def build(self, path: Path, *, source: str, source_folder: Path, seed: int, **options: Any) -> None:
         """Write the store.

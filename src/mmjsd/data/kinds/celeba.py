@@ -158,7 +158,7 @@ def build(
 
 
 def _missing(found: Images, names: list[str], attributes: Path, *, skip: bool) -> dict[str, str]:
-    """Listed images that are not there, and how: they are to be skipped, or refused."""
+    """Find the listed images that are not there: how each is to be skipped, unless that is refused."""
     missing = {name: "is missing" for name in names if name not in found.names}
     if missing and not skip:
         raise MmjsdError(f"{found.path}: has no {some_of(missing)}, listed in {attributes}; {SKIP}")
@@ -170,7 +170,7 @@ def _missing(found: Images, names: list[str], attributes: Path, *, skip: bool) -
 def _rows_of_splits(
     images: Path, names: list[str], parts: NDArray[np.int64], skipped: Mapping[str, str]
 ) -> dict[str, NDArray[np.int64]]:
-    """Rows of the lists that each split has."""
+    """Divide the rows of the lists, without those of skipped images, among the splits."""
     kept = np.array([name not in skipped for name in names])
     rows_of = {split: np.flatnonzero(kept & (parts == part)) for part, split in enumerate(SPLITS)}
     if empty := next((split for split, rows in rows_of.items() if not len(rows)), None):
@@ -187,7 +187,7 @@ def _blocks(names: list[str]) -> list[list[str]]:
 
 
 def _split(faces: Iterator[NDArray[np.uint8]], texts: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
-    """A split of N samples: the next N of ``faces``, the texts (N, L), the labels (N, A)."""
+    """Make a split of N samples: the next N of ``faces``, the texts (N, L), the labels (N, A)."""
     blocks = islice(faces, math.ceil(len(labels) / _BLOCK))
     images: Any = Stream((len(labels), *SHAPE), np.dtype(np.uint8), blocks)
     pairs = np.arange(len(labels), dtype=np.int32)

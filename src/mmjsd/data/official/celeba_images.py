@@ -93,7 +93,7 @@ def extent(folder: Path) -> list[int]:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """The images in a folder by the names that the lists have of them."""
+    """List the images in a folder by the names that the lists have of them."""
     found: dict[str, str] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -108,7 +108,7 @@ def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 
 def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The images of the one folder in a zip file that has them, whatever it is called and lies in."""
+    """List the images of the one folder in a zip file that has them, whatever it is called and lies in."""
     folders: dict[tuple[str, ...], dict[str, zipfile.ZipInfo]] = {}
     for entry in archive.infolist():
         # Windows writes backslashes, some tools a leading "./"

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from mmjsd.data.standin.attributes import ATTRIBUTES, sample_attributes
 from mmjsd.data.standin.portrait.face import draw_face
-from mmjsd.data.writing import replacing, telling
+from mmjsd.data.writing import explaining, replacing
 
 __all__ = ["write_faces"]
 
@@ -37,12 +37,12 @@ def write_faces(folder: str | Path, *, train: int, val: int, test: int, seed: in
     attributes = sample_attributes(count, np.random.default_rng(seed))
     names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
     unfinished = images / ".unfinished"  # always the same, so that a killed run leaves one at most
-    with telling(images):
+    with explaining(images):
         images.mkdir(parents=True, exist_ok=True)
     for path in (attributes_list, partition_list):
-        with telling(path):
+        with explaining(path):
             path.unlink(missing_ok=True)
-    with telling(images):
+    with explaining(images):
         for left in {path.name for path in images.glob("[0-9]*.jpg")}.difference(names):
             (images / left).unlink()
         shown = tqdm(names, desc="stand-in faces", unit="face", disable=not sys.stderr.isatty())
