@@ -4,7 +4,7 @@ Writes stand-in files in the official layout to a temporary folder (images in th
 then, each with one process a core:
 
 bare    read, decode, crop and resize every image, and drop it
-build   `mmjsd.data.faces.build`: all of the lists, images, texts, hashes and the store
+build   `mmjsd.data.kinds.celeba.build`: all of the lists, images, texts, hashes and the store
 
 and prints images/s of both and the peak memory of the build, all its processes together.
 """
@@ -20,8 +20,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from mmjsd.data import face_images, faces
-from mmjsd.data.standin_faces import ATTRIBUTES, sample_attributes, write_faces
+from mmjsd.data.kinds import celeba
+from mmjsd.data.official.celeba_images import read_face
+from mmjsd.data.standin.attributes import ATTRIBUTES, sample_attributes
+from mmjsd.data.standin.faces import write_faces
 
 DISTINCT = 2000
 """Images drawn; the others are the same again under other names."""
@@ -45,12 +47,11 @@ def write_sources(folder: Path, count: int) -> None:
 def bare(archive: Path, first: int, step: int) -> None:
     with zipfile.ZipFile(archive) as file:
         for name in file.namelist()[first::step]:
-            face_images._read_face(file.read(name))
+            read_face(file.read(name))
 
 
 def build(folder: Path) -> None:
-    counts = {"standin_train": 0, "standin_val": 0, "standin_test": 0}
-    faces.build(folder / "faces.h5", source=str(folder), source_folder=folder, seed=0, **counts)
+    celeba.build(folder / "faces.h5", source=str(folder), source_folder=folder, seed=0)
 
 
 def timed(*processes: multiprocessing.process.BaseProcess) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import torch
 
 from mmjsd import cli
 from mmjsd.cli import main
-from mmjsd.data.standin import write_mnist, write_svhn
+from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.errors import MmjsdError
 
 PARAMS = """
@@ -86,7 +86,7 @@ def test_a_step_leaves_its_record(capsys: pytest.CaptureFixture[str], folder: Pa
     assert main(["data", "build", "tiny"]) == 0
     record = json.loads((folder / "data/tiny.record.json").read_bytes())
     assert list(record["outputs"]) == ["data/tiny.h5"]
-    assert "mmjsd.data.standin" in record["code"]
+    assert "mmjsd.data.standin.digits" in record["code"]
     assert main(["data", "info", "data/tiny.h5"]) == 0
     assert "mnist_svhn_text" in capsys.readouterr().out
 

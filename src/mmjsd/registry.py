@@ -52,6 +52,10 @@ BUILT_IN = {
 }
 
 
+#: Of groups whose entries are modules: the function that has the options.
+_WITH_OPTIONS = {"datasets": "build"}
+
+
 @cache
 def entries(group: str) -> MappingProxyType[str, str]:
     """List what a group has: name -> `module:attribute`, or `module`.
@@ -108,6 +112,8 @@ def options_of(group: str, name: str) -> dict[str, Option]:
         MmjsdError: there is none of that name, or no such source.
     """
     place = reference(group, name)
+    if ":" not in place and group in _WITH_OPTIONS:
+        place = f"{place}:{_WITH_OPTIONS[group]}"
     try:
         return options(place)
     except (ImportError, AttributeError) as error:

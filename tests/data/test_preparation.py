@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from mmjsd.data import face_images, faces
+from mmjsd.data.kinds import celeba
+from mmjsd.data.official.celeba_images import read_face
 from mmjsd.data.preparation import prepare
 from mmjsd.data.store import read_store
 from mmjsd.data.text import decode
@@ -63,7 +64,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> Image.Image:
 
 def test_faces_are_prepared_as_in_the_build(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     counts = {"standin_train": 10, "standin_val": 3, "standin_test": 3}
-    faces.build(tmp_path / "x.h5", source="standin", source_folder=tmp_path, seed=0, **counts)
+    celeba.build(tmp_path / "x.h5", source="standin", source_folder=tmp_path, seed=0, **counts)
     store = read_store(tmp_path / "x.h5").splits["train"]
     files = [tmp_path / "img_align_celeba" / f"{number:06d}.jpg" for number in range(1, 11)]
     np.testing.assert_array_equal(
@@ -261,7 +262,7 @@ def test_a_face_on_its_side_is_turned_in_the_build_too() -> None:
     lossless: dict[str, Any] = {"quality": 100, "subsampling": 0}
     upright.transpose(Image.Transpose.ROTATE_90).save(content, "JPEG", exif=exif, **lossless)
     upright.save(plain, "JPEG", **lossless)
-    face, expected = (face_images._read_face(file.getvalue()).astype(int) for file in (content, plain))
+    face, expected = (read_face(file.getvalue()).astype(int) for file in (content, plain))
     assert np.abs(face - expected).max() < 12  # JPEG sees other blocks
 
 

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from support.samples import make_split
-from mmjsd.data.store import Split, Stream, Table, describe, read_store, shortage, write_store
+from mmjsd.data.store import (
+    Split,
+    Stream,
+    Table,
+    describe,
+    read_store,
+    require_labels,
+    shortage,
+    write_store,
+)
 from mmjsd.errors import MmjsdError
 from mmjsd.provenance.files import sha256_file
 
@@ -402,6 +411,207 @@ def test_what_a_store_has_too_little_of_is_told(stored: Path) -> None:
     assert short(gaps, whole) == "its train split has 19 samples with all modalities, 20 are needed"
     one_class = np.ones(30, np.int64)
     assert short(whole, whole, one_class) == "all samples of its train split are of one class, two are needed"
+
+
+# --- without labels ---
+
+
+def unlabelled(split: Split) -> Split:
+    tables = {name: replace(table, labels=None) for name, table in split.modalities.items()}
+    return Split(tables, split.pairs)
+
+
+def test_data_without_labels_are_a_store(tmp_path: Path) -> None:
+    path = tmp_path / "pets.h5"
+    splits = {"train": a_split(30), "test": a_split(25)}
+    write(path, classes=[], splits={name: unlabelled(split) for name, split in splits.items()})
+    with h5py.File(path) as file:
+        names: list[str] = []
+        file.visit(names.append)
+    assert not [name for name in names if "labels" in name]
+    store = read_store(path)
+    assert store.classes == []
+    for name, split in store.splits.items():
+        assert split.labels is None
+        np.testing.assert_array_equal(split.pairs, splits[name].pairs)
+        for modality, table in split.modalities.items():
+            assert table.labels is None
+            np.testing.assert_array_equal(table.data, splits[name].modalities[modality].data)
+    text = describe(store)
+    assert "  classes  none\n" in text
+    assert "train: 30 samples; no labels" in text
+    assert "missing in 0.0%; no labels" in text
+    part = store.splits["train"].sample(np.array([4, 2]))
+    assert part.labels is None
+    np.testing.assert_array_equal(
+        part.modalities["photo"].data[part.pairs[:, 0]], splits["train"].modalities["photo"].data[[4, 2]]
+    )
+    assert shortage(store, 20) is None
+    assert shortage(store, 24) == "its test split has 23 samples with all modalities, 24 are needed"
+    with pytest.raises(
+        MmjsdError, match=r"pets\.h5: its samples have no labels, by which trained models are"
+    ):
+        require_labels(store)
+
+
+def test_labels_are_there_where_they_are(stored: Path) -> None:
+    require_labels(read_store(stored))
+
+
+@pytest.mark.parametrize("where", ["train/labels", "odd/labels", "train/photo/labels", "val/sound/labels"])
+def test_what_is_labelled_in_part_is_refused(stored: Path, where: str) -> None:
+    with h5py.File(stored, "r+") as file:
+        del file[where]
+    assert f"/{where} is missing, where others have labels" in refusal(stored)
+
+
+@pytest.mark.parametrize("make", [h5py.SoftLink, lambda place: h5py.ExternalLink("x.h5", place)])
+def test_labels_that_lead_nowhere_are_not_absent(stored: Path, make: Callable[[str], Any]) -> None:
+    with h5py.File(stored, "r+") as file:
+        for name in ("train", "val", "odd"):
+            for group in (file[name], *(file[f"{name}/{m}"] for m in ("photo", "name", "sound"))):
+                del group["labels"]
+        file["train/labels"] = make("/nowhere")
+        file.attrs["classes"] = "[]"
+    assert "/train/labels is missing" in refusal(stored)
+
+
+def test_classes_and_labels_go_together(tmp_path: Path) -> None:
+    with pytest.raises(MmjsdError, match="not written, has the classes cat, dog, and no labels;"):
+        write(tmp_path / "x.h5", splits={"train": unlabelled(a_split())})
+    with pytest.raises(MmjsdError, match="not written, has labels, and no classes;"):
+        write(tmp_path / "x.h5", classes=[])
+    assert not list(tmp_path.iterdir())
+
+
+# --- what the values of vectors are ---
+
+
+def with_columns(split: Split, **changes: Any) -> Split:
+    """The split whose sounds have names and a scale."""
+    given: dict[str, Any] = {
+        "columns": ("loud", "high"),
+        "mean": np.array([3, -0.5], np.float32),
+        "deviation": np.array([2, 1e-3], np.float32),
+    }
+    sound = replace(split.modalities["sound"], **(given | changes))
+    return replace(split, modalities=split.modalities | {"sound": sound})
+
+
+def test_columns_and_scale_of_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "pets.h5"
+    splits = {"train": with_columns(a_split(6)), "test": with_columns(a_split(4))}
+    write(path, splits=splits)
+    store = read_store(path)
+    for split in (*store.splits.values(), store.splits["train"].sample(np.array([3]))):
+        sound, photo = split.modalities["sound"], split.modalities["photo"]
+        assert sound.columns == ("loud", "high")
+        assert sound.mean is not None
+        assert sound.deviation is not None
+        assert sound.mean.dtype == sound.deviation.dtype == np.float32
+        np.testing.assert_array_equal(sound.mean, [3, -0.5])
+        np.testing.assert_array_equal(sound.deviation, np.array([2, 1e-3], np.float32))
+        assert photo.columns is photo.mean is photo.deviation is None
+    assert "      columns loud, high\n" in describe(store)
+    assert "      standardised: mean -0.5..3, deviation 0.001..2" in describe(store)
+    write(tmp_path / "again" / "pets.h5", splits=splits)
+    assert (tmp_path / "again" / "pets.h5").read_bytes() == path.read_bytes()
+
+
+def test_vectors_may_be_long_and_have_names_without_a_scale(tmp_path: Path) -> None:
+    values = np.zeros((3, 30_000), np.float32)
+    labels = np.zeros(3, np.int64)
+    names = tuple(f"gene {number}" for number in range(30_000))
+    pairs = np.arange(3, dtype=np.int32)[:, None]
+    for scale in ({}, {"mean": values[0], "deviation": values[0] + 1}):
+        split = Split({"genes": Table("vector", values, labels, columns=names, **scale)}, pairs, labels)
+        write(tmp_path / "x.h5", modalities=["genes"], splits={"train": split})
+        store = read_store(tmp_path / "x.h5")
+        assert store.splits["train"].modalities["genes"].columns == names
+        assert "columns gene 0, gene 1, gene 2" in describe(store)
+        assert "gene 9 and 29990 more" in describe(store)
+        assert ("standardised" in describe(store)) == bool(scale)
+
+
+FLOATS = np.ones(2, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"columns": ("loud",)}, "1 names of columns for 2 values"),
+        ({"columns": ("loud", "loud")}, "the column loud twice"),
+        ({"mean": None}, "both mean and deviation, or neither"),
+        ({"deviation": None}, "both mean and deviation, or neither"),
+        ({"mean": np.ones(3, np.float32)}, "a mean that is float32 (3,), not float32 (2,)"),
+        ({"deviation": np.ones(2)}, "a deviation that is float64 (2,), not float32 (2,)"),
+        ({"mean": FLOATS * np.nan}, "a mean that is not finite"),
+        ({"deviation": FLOATS * np.inf}, "a deviation that is not finite"),
+        ({"deviation": np.array([1, 0], np.float32)}, "a deviation that is not above 0"),
+    ],
+)
+def test_columns_and_scales_that_cannot_be(tmp_path: Path, changes: dict[str, Any], fault: str) -> None:
+    with pytest.raises(MmjsdError) as caught:
+        write(tmp_path / "x.h5", splits={"train": with_columns(a_split(), **changes)})
+    assert "not written, /train/sound/data" in str(caught.value)
+    assert fault in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [{"columns": ("high", "loud")}, {"mean": FLOATS}, {"deviation": FLOATS}])
+def test_a_model_needs_one_scale_for_all_splits(tmp_path: Path, change: dict[str, Any]) -> None:
+    splits = {"train": with_columns(a_split()), "test": with_columns(a_split(), **change)}
+    with pytest.raises(
+        MmjsdError, match=r"/test/sound/data has (other columns|another mean or deviation) than"
+    ):
+        write(tmp_path / "x.h5", splits=splits)
+    without = {"train": with_columns(a_split()), "test": a_split()}
+    with pytest.raises(MmjsdError, match="/test/sound/data has other columns than in another split"):
+        write(tmp_path / "x.h5", splits=without)
+
+
+def test_only_vectors_have_columns(tmp_path: Path) -> None:
+    split = a_split()
+    name = replace(split.modalities["name"], columns=tuple("abcdefg"))
+    with pytest.raises(MmjsdError, match="may have columns, mean and deviation only if it is vectors"):
+        write(
+            tmp_path / "x.h5", splits={"train": replace(split, modalities=split.modalities | {"name": name})}
+        )
+
+
+DAMAGED = {
+    "columns no JSON": (
+        _attr("train/sound/data", "columns", "{"),
+        "columns of /train/sound/data is not a JSON",
+    ),
+    "columns no names": (_attr("train/sound/data", "columns", "[1, 2]"), "is not a list of names"),
+    "columns a number": (
+        _attr("train/sound/data", "columns", 3),
+        "columns of /train/sound/data has the wrong",
+    ),
+    "mean a number": (
+        _attr("train/sound/data", "mean", np.float32(1)),
+        "mean of /train/sound/data has the wrong",
+    ),
+    "mean of integers": (
+        _attr("train/sound/data", "mean", np.array([1, 2])),
+        "mean of /train/sound/data has the",
+    ),
+    "no mean": (_drop_attr("train/sound/data", "mean"), "both mean and deviation, or neither"),
+    "deviation": (
+        _attr("train/sound/data", "deviation", np.array([1, -1], np.float32)),
+        "deviation that is not above 0",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_refuses_damaged_columns_and_scales(tmp_path: Path, case: str) -> None:
+    change, expected = DAMAGED[case]
+    write(tmp_path / "x.h5", splits={"train": with_columns(a_split())})
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        change(file)
+    assert expected in refusal(tmp_path / "x.h5")
 
 
 def test_parameters_of_a_store_are_json(tmp_path: Path) -> None:

@@ -155,6 +155,27 @@ def test_another_store_is_refused_unless_told_to(store, results, tmp_path):
     assert load_trained(results / "run", store, 10).content["name"] == "tiny"
 
 
+def test_data_without_labels_are_refused_in_a_line(store, results, tmp_path):
+    """By the classifiers, too, which come first; training needs none."""
+    splits = {
+        name: Split(
+            {m: dataclasses.replace(table, labels=None) for m, table in split.modalities.items()}, split.pairs
+        )
+        for name, split in store.splits.items()
+    }
+    without = dataclasses.replace(store, path=tmp_path / "data/mine.h5", classes=[], splits=splits)
+    for refused in (
+        lambda: train_classifier(without, "text", tmp_path / "classifier", epochs=1, seed=1),
+        lambda: evaluate(results / "run", without, results / "classifiers", QUICK, other_data=True),
+        lambda: load_trained(results / "run", without, 10, other_data=True),
+    ):
+        with pytest.raises(
+            MmjsdError, match=r"^.*data/mine\.h5: its samples have no labels, .*; train on it, or"
+        ):
+            refused()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_metric_does_not_depend_on_the_others(store, results, tmp_path):
     """Each is drawn from a fresh seed."""
     found = []

@@ -153,7 +153,7 @@ def test_no_step_depends_on_the_code_of_a_later_one(chosen: Params) -> None:
     training = set(code_digests(products["train js --seed 1"].code))
     assert not any("torch" in name or "models" in name or "training" in name for name in data)
     assert not any(name.startswith(("mmjsd.evaluation", "mmjsd.reporting")) for name in training)
-    assert "mmjsd.data.standin" not in training
+    assert not any("standin" in name for name in training)
     assert "mmjsd.models.classifiers" not in training
 
 

@@ -26,8 +26,12 @@ from PIL import Image
 from support.samples import make_split, make_store
 from mmjsd import checkpoint, params, pipeline
 from mmjsd.cli import main
-from mmjsd.data import face_images, face_lists
-from mmjsd.data.digits import read_idx, read_svhn
+from mmjsd.data.decoding import Unreadable, WrongSize, decode
+from mmjsd.data.official.celeba_images import SHAPE, opened, read_face
+from mmjsd.data.official.celeba_lists import read_attributes
+from mmjsd.data.official.mnist import read_idx
+from mmjsd.data.official.svhn import read_svhn
+from mmjsd.data.preparation import Unfit
 from mmjsd.data.store import write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.models.classifiers import Classifier
@@ -568,14 +572,12 @@ def jpeg_of_declared_size(width: int, height: int) -> bytes:
 def test_a_jpeg_of_huge_dimensions_is_refused_undecoded(side: int) -> None:
     tracemalloc.start()
     try:
-        images, faults = face_images._read_faces(
-            [jpeg_of_declared_size(178, 218), jpeg_of_declared_size(side, side)]
-        )
+        assert read_face(jpeg_of_declared_size(178, 218)).shape == SHAPE
+        with pytest.raises((WrongSize, Unfit), match=r"pixels, not 178x218|is no intact JPEG file"):
+            read_face(jpeg_of_declared_size(side, side))
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()
-    assert list(faults) == [1]
-    assert images.shape == (2, 3, 64, 64)
 
 
 @pytest.mark.parametrize("declared", [None, 1000])
@@ -589,13 +591,12 @@ def test_an_entry_of_a_zip_file_cannot_inflate_without_end(tmp_path: Path, decla
         path.write_bytes(content)
     tracemalloc.start()
     try:
-        with face_images.opened(path) as images:
-            ((contents, faults),) = face_images._read_blocks([["1.jpg"]], images.read)
+        with opened(path) as images, pytest.raises(Unreadable) as caught:
+            list(decode(images, [["1.jpg"]], read_face, SHAPE, skip=True))
         assert tracemalloc.get_traced_memory()[1] < 5e6
     finally:
         tracemalloc.stop()
-    assert contents == [b""]
-    assert faults[0].reason.startswith("cannot be read (")
+    assert caught.value.reasons["1.jpg"].startswith("cannot be read (")
 
 
 @pytest.mark.parametrize(
@@ -612,7 +613,7 @@ def test_a_list_of_attributes_of_other_characters_is_refused(tmp_path: Path, con
     path = tmp_path / "list_attr_celeba.txt"
     path.write_text(content)
     with pytest.raises(MmjsdError, match=r"list_attr_celeba\.txt: line "):
-        face_lists.read_attributes(path)
+        read_attributes(path)
 
 
 def png(*chunks: tuple[bytes, bytes]) -> bytes:

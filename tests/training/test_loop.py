@@ -452,6 +452,25 @@ def test_a_small_budget_streams_to_the_same_model(store, tmp_path):
     assert_same_weights(tmp_path / "resident", tmp_path / "streamed")
 
 
+@pytest.mark.parametrize("resident_bytes", [None, 0], ids=["resident", "streamed"])
+def test_labels_are_not_needed_and_change_nothing(store, tmp_path, resident_bytes):
+    splits = {
+        name: dataclasses.replace(
+            split,
+            modalities={m: dataclasses.replace(table, labels=None) for m, table in split.modalities.items()},
+            labels=None,
+        )
+        for name, split in store.splits.items()
+    }
+    without = dataclasses.replace(store, classes=[], splits=splits)
+    options = {"epochs": 2, "resident_bytes": resident_bytes}
+    train(store, tmp_path / "with", run_options=options)
+    train(without, tmp_path / "without", run_options=options)
+    assert_same_weights(tmp_path / "with", tmp_path / "without")
+    assert losses(tmp_path / "with") == losses(tmp_path / "without")
+    assert set(mmjsd.load(tmp_path / "without").generate(n=2)) == set(store.modalities)
+
+
 def test_what_fits():
     split = make_split(np.random.default_rng(0), 10)
     size = sum(table.data.nbytes for table in split.modalities.values())

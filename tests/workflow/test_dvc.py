@@ -166,12 +166,15 @@ def test_an_artifact_edited_by_hand_is_found_and_made_again(repository: Reposito
 
 
 def test_a_product_that_is_rebuilt_the_same_leaves_the_others(repository: Repository) -> None:
-    with (repository.folder / "src/mmjsd/data/digits.py").open("a") as code:
+    with (repository.folder / "src/mmjsd/data/kinds/mnist_svhn_text.py").open("a") as code:
         code.write("\nMORE = 1\n")
     before = repository.bytes()
     outcome = repository.snakemake()
     assert outcome.code == 0, outcome.output
-    assert "data/tiny.record.json: to be made again (other code: mmjsd.data.digits)" in outcome.output
+    assert (
+        "data/tiny.record.json: to be made again (other code: mmjsd.data.kinds.mnist_svhn_text)"
+        in outcome.output
+    )
     assert outcome.output.count("to be made again") == 1
     log = (repository.folder / "logs/tiny/js/seed-1/train.log").read_text()
     assert log == "results/tiny/js/seed-1/training.record.json: is up to date\n"

@@ -32,7 +32,7 @@ class Batch(NamedTuple):
         return len(next(iter(self.values.values())))
 
     def only_present(self, values: Tensor, name: str) -> Tensor:
-        """values (B,) with 0 where the modality is missing."""
+        """Set the values (B,) to 0 where the modality is missing."""
         if self.present is None:
             return values
         return torch.where(self.present[list(self.values).index(name)], values, 0.0)
@@ -59,7 +59,7 @@ class ResidentSplit:
 
         self.rows = {name: resident(table.data) for name, table in split.modalities.items()}
         self.pairs = resident(split.pairs)
-        self.labels = resident(split.labels)
+        self.labels = None if split.labels is None else resident(split.labels)
         self.device = device
         self.complete = bool((self.pairs >= 0).all())
 

@@ -3,12 +3,14 @@
 ::
 
     /                        attrs: format, version, kind, modalities, classes, seed, params, sources
-    /<split>/<modality>/data     the distinct items of a modality; attrs: kind, for text also alphabet
+    /<split>/<modality>/data     the distinct items of a modality; attrs: kind, for text also alphabet, for
+                                 vectors also columns, mean and deviation where they have them
     /<split>/<modality>/labels   int64 (N,) class, or uint8 (N, A) binary attributes
     /<split>/pairs               int32 (P, M): the row of each modality in each sample, -1 = missing
     /<split>/labels              labels of the samples, of the same form
 
-Files are contiguous, uncompressed and reproducible to the byte: same arguments, same sha256.
+A store has labels everywhere or nowhere; without them it has no classes either. Files are contiguous,
+uncompressed and reproducible to the byte: same arguments, same sha256.
 """
 
 import json
@@ -16,7 +18,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mmjsd.data.writing import replacing
 from mmjsd.errors import MmjsdError
-from mmjsd.provenance.files import sha256_file, temporary_name
+from mmjsd.provenance.files import sha256_file
 
 __all__ = [
     "FORMAT",
@@ -36,7 +39,7 @@ __all__ = [
     "Table",
     "describe",
     "read_store",
-    "replacing",
+    "require_labels",
     "shortage",
     "write_store",
 ]
@@ -45,7 +48,15 @@ FORMAT = "mmjsd-multimodal"
 VERSION = 1
 
 #: Of each kind of modality: type and number of axes of its data.
-_FORMS = {"image": (np.uint8, 4), "text": (np.uint8, 2), "vector": (np.float32, 2)}
+_FORMS: dict[str, tuple[type[np.generic], int]] = {
+    "image": (np.uint8, 4),
+    "text": (np.uint8, 2),
+    "vector": (np.float32, 2),
+}
+
+
+def _form(kind: str) -> tuple[type[np.generic], int] | None:
+    return _FORMS.get(kind)
 
 
 @dataclass(frozen=True)
@@ -77,10 +88,16 @@ class Table:
     """`image`, `text` or `vector`."""
     data: NDArray[Any]
     """image: uint8 (N, C, H, W); text: uint8 token ids (N, L); vector: float32 (N, D)."""
-    labels: NDArray[Any]
-    """int64 (N,) class, or uint8 (N, A) binary attributes."""
+    labels: NDArray[Any] | None = None
+    """int64 (N,) class, or uint8 (N, A) binary attributes; None where the data have none."""
     alphabet: str | None = None
     """Text only: the symbols that the token ids stand for."""
+    columns: tuple[str, ...] | None = None
+    """Vectors only, where they have names: those of their D values."""
+    mean: NDArray[np.float32] | None = None
+    """Vectors only, where they are standardised: what was subtracted from each value, (D,)."""
+    deviation: NDArray[np.float32] | None = None
+    """Beside the mean: what each value was divided by then, (D,)."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,17 +118,21 @@ class Split:
     """In the order of the columns of ``pairs``."""
     pairs: NDArray[np.int32]
     """(P, M): the row of each modality in each sample, -1 = missing."""
-    labels: NDArray[Any]
-    """(P,) or (P, A): the labels of the samples."""
+    labels: NDArray[Any] | None = None
+    """(P,) or (P, A): the labels of the samples; None where the data have none."""
 
     def sample(self, samples: NDArray[np.integer]) -> "Split":
-        """The split of these samples (B,) alone, with no other rows than theirs, in memory."""
+        """Take these samples (B,) alone into memory, with no other rows than theirs."""
         tables, columns = {}, []
         for (name, table), column in zip(self.modalities.items(), self.pairs[samples].T, strict=True):
             used, place = np.unique(np.maximum(column, 0), return_inverse=True)
-            tables[name] = Table(table.kind, table.data[used], table.labels[used], table.alphabet)
+            tables[name] = replace(table, data=table.data[used], labels=_rows(table.labels, used))
             columns.append(np.where(column < 0, -1, place))
-        return Split(tables, np.stack(columns, 1).astype(np.int32), self.labels[samples])
+        return Split(tables, np.stack(columns, 1).astype(np.int32), _rows(self.labels, samples))
+
+
+def _rows(labels: NDArray[Any] | None, rows: NDArray[Any]) -> NDArray[Any] | None:
+    return None if labels is None else labels[rows]
 
 
 @dataclass(frozen=True)
@@ -122,6 +143,7 @@ class Store:
     kind: str
     modalities: tuple[str, ...]
     classes: list[str]
+    """Names of the classes or attributes; none where there are no labels."""
     seed: int
     params: dict[str, Any]
     """The options it was built with."""
@@ -130,29 +152,7 @@ class Store:
     splits: dict[str, Split]
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; becomes ``path`` at the end, or vanishes if that fails.
-
-    Raises:
-        MmjsdError: the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_name(path)
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    # HDF5 reports a full disk as either
-    except (OSError, RuntimeError) as error:
-        # HDF5's own text has many lines
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else str(error).split("\n")[0]
-        raise MmjsdError(
-            f"{path}: cannot be written ({reason}); check folder, permissions and space"
-        ) from None
+# --- writing ----------------------------------------------------------------------------------------------
 
 
 class _Unread(Exception):
@@ -164,7 +164,7 @@ class _Unread(Exception):
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Mark what goes wrong as a fault of what is read, and not of the store that is open meanwhile."""
+    """Mark an error as one of what is read, and not of the store that is open meanwhile."""
     try:
         yield
     except Exception as error:
@@ -172,8 +172,8 @@ def _reading() -> Iterator[None]:
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
-    """Raise what was so marked as it was."""
+def _unmarking() -> Iterator[None]:
+    """Raise an error that was so marked as it was."""
     try:
         yield
     except _Unread as error:
@@ -205,7 +205,7 @@ def write_store(
         raise MmjsdError(f"{path}: not written, {fault}; correct what it is built from")
     # one version of the file format, whatever the library's default is, so that the bytes do not change
     with (
-        _told_apart(),
+        _unmarking(),
         replacing(path) as temporary,
         h5py.File(temporary, "w", libver=("v110", "v110"), locking=False) as file,
     ):
@@ -221,7 +221,8 @@ def write_store(
             for modality in modalities:
                 _write_table(group.create_group(modality), split.modalities[modality])
             group.create_dataset("pairs", data=split.pairs, track_times=False)
-            group.create_dataset("labels", data=split.labels, track_times=False)
+            if split.labels is not None:
+                group.create_dataset("labels", data=split.labels, track_times=False)
         with _reading():
             hashes = sources() if callable(sources) else sources
         file.attrs["sources"] = json.dumps(dict(hashes), sort_keys=True, allow_nan=False)
@@ -240,12 +241,20 @@ def _write_table(group: h5py.Group, table: Table) -> None:
     data.attrs["kind"] = table.kind
     if table.alphabet is not None:
         data.attrs["alphabet"] = table.alphabet
-    group.create_dataset("labels", data=table.labels, track_times=False)
+    if table.columns is not None:
+        data.attrs["columns"] = json.dumps(table.columns, allow_nan=False)
+    if table.mean is not None and table.deviation is not None:
+        data.attrs["mean"], data.attrs["deviation"] = table.mean, table.deviation
+    if table.labels is not None:
+        group.create_dataset("labels", data=table.labels, track_times=False)
 
 
 def _read_blocks(stream: Stream) -> Iterator[NDArray[Any]]:
     with _reading():
         yield from stream.blocks
+
+
+# --- reading ----------------------------------------------------------------------------------------------
 
 
 def read_store(path: str | Path) -> Store:
@@ -299,7 +308,7 @@ def _read(path: Path) -> Store:
 
 
 def _splits(file: h5py.File) -> list[str]:
-    """Names of the splits in the order in which they are used, which HDF5 does not keep."""
+    """Name the splits in the order in which they are used, which HDF5 does not keep."""
     usual = ["train", "val", "test"]
     return sorted(file, key=lambda name: (usual.index(name) if name in usual else len(usual), name))
 
@@ -316,10 +325,19 @@ def _read_split(path: Path, file: h5py.File, name: str, modalities: list[str]) -
         tables[modality] = Table(
             kind=_attribute(data, "kind", str),
             data=_map(path, data),
-            labels=_map(path, _dataset(group, f"{modality}/labels")),
+            labels=_labels(path, group, f"{modality}/labels"),
             alphabet=_attribute(data, "alphabet", str) if "alphabet" in data.attrs else None,
+            columns=tuple(_names(data, "columns")) if "columns" in data.attrs else None,
+            mean=_values(data, "mean") if "mean" in data.attrs else None,
+            deviation=_values(data, "deviation") if "deviation" in data.attrs else None,
         )
-    return Split(tables, _map(path, _dataset(group, "pairs")), _map(path, _dataset(group, "labels")))
+    return Split(tables, _map(path, _dataset(group, "pairs")), _labels(path, group, "labels"))
+
+
+def _labels(path: Path, group: h5py.Group, name: str) -> NDArray[Any] | None:
+    # a link that leads nowhere is there too, and refused
+    there = group.get(name, getlink=True) is not None
+    return _map(path, _dataset(group, name)) if there else None
 
 
 def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
@@ -331,7 +349,7 @@ def _dataset(group: h5py.Group, name: str) -> h5py.Dataset:
 
 
 def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
-    """The dataset as an array over the file itself; changes of the array stay in memory."""
+    """Map the dataset as an array over the file itself; changes of the array stay in memory."""
     if dataset.size == 0:
         raise _Refused(f"{dataset.name} is empty")
     if (offset := dataset.id.get_offset()) is None:
@@ -349,58 +367,63 @@ def _attribute(item: h5py.Group | h5py.Dataset, name: str, kind: Callable[[Any],
     return kind(value)
 
 
-def _json(file: h5py.File, name: str, kind: type) -> Any:
+def _json(item: h5py.Group | h5py.Dataset, name: str, kind: type) -> Any:
     try:
-        value = json.loads(_attribute(file, name, str))
+        value = json.loads(_attribute(item, name, str))
     except ValueError:
         value = None
     if not isinstance(value, kind):
-        raise _Refused(f"attribute {name} of / is not a JSON {kind.__name__}")
+        raise _Refused(f"attribute {name} of {item.name} is not a JSON {kind.__name__}")
     return value
 
 
-def _names(file: h5py.File, name: str) -> list[str]:
-    names = _json(file, name, list)
-    if not all(isinstance(item, str) for item in names):
-        raise _Refused(f"attribute {name} of / is not a list of names")
+def _names(item: h5py.Group | h5py.Dataset, name: str) -> list[str]:
+    names = _json(item, name, list)
+    if not all(isinstance(value, str) for value in names):
+        raise _Refused(f"attribute {name} of {item.name} is not a list of names")
     return names
 
 
+def _values(item: h5py.Dataset, name: str) -> NDArray[np.float32]:
+    value = item.attrs[name]
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+        raise _Refused(f"attribute {name} of {item.name} has the wrong type")
+    return value
+
+
+# --- what a store must be ---------------------------------------------------------------------------------
+
+
 def _fault(modalities: Sequence[str], classes: Sequence[str], splits: Mapping[str, Split]) -> str | None:
-    """The first contradiction between the parts of a store, or None."""
-    if not (modalities and classes and splits):
-        return "modalities, classes and splits must not be empty"
+    """Find the first contradiction between the parts of a store; None if there is none."""
+    if not (modalities and splits):
+        return "modalities and splits must not be empty"
     for names in (modalities, classes):
         if len(set(names)) < len(names):
             return f"a name is given twice in {', '.join(names)}"
     if reserved := {"pairs", "labels"} & set(modalities):
         return f"no modality can be called {min(reserved)}"
-    first = next(iter(splits.values()))
     for name, split in splits.items():
         if list(split.modalities) != list(modalities):
             return f"/{name} has the modalities {', '.join(split.modalities)}, not {', '.join(modalities)}"
+    first = next(iter(splits.values()))
+    for name, split in splits.items():
         for modality, table in split.modalities.items():
             where = f"/{name}/{modality}"
-            if fault := _table_fault(table) or _labels_fault(table.labels, len(table.data), len(classes)):
+            if fault := _table_fault(table):
                 return f"{where}/{fault}"
-            if (table.kind, table.shape) != (
-                first.modalities[modality].kind,
-                first.modalities[modality].shape,
-            ):
-                return f"{where}/data has another kind or shape than in another split"
-            if table.labels.ndim != first.labels.ndim:
-                return f"{where}/labels and other labels are classes here, attributes there"
-        if fault := _labels_fault(split.labels, len(split.pairs), len(classes)) or _pairs_fault(split):
+            if other := _other_form(table, first.modalities[modality]):
+                return f"{where}/data has {other} than in another split"
+        if fault := _pairs_fault(split):
             return f"/{name}/{fault}"
-        if split.labels.ndim != first.labels.ndim:
-            return f"/{name}/labels and other labels are classes here, attributes there"
-    return None
+    return _labelling_fault(classes, splits)
 
 
 def _table_fault(table: Table) -> str | None:
-    if table.kind not in _FORMS:
+    form = _form(table.kind)
+    if form is None:
         return f"data has the kind {table.kind}, not one of {', '.join(_FORMS)}"
-    dtype, axes = _FORMS[table.kind]
+    dtype, axes = form
     if table.data.dtype != dtype or table.data.ndim != axes:
         return f"data is {table.data.dtype} {table.data.shape}, not {np.dtype(dtype)} with {axes} axes"
     if not table.data.size:
@@ -411,22 +434,39 @@ def _table_fault(table: Table) -> str | None:
         return f"data has token {table.data.max()}, but the alphabet has {len(table.alphabet)} symbols"
     if table.kind == "vector" and not np.isfinite(table.data).all():
         return "data has values that are not finite"
+    return _columns_fault(table)
+
+
+def _columns_fault(table: Table) -> str | None:
+    """Check the names and the scale of a vector's values."""
+    columns, mean, deviation = table.columns, table.mean, table.deviation
+    if table.kind != "vector" and not columns is mean is deviation is None:
+        return "data may have columns, mean and deviation only if it is vectors"
+    if columns is not None and len(columns) != table.size:
+        return f"data has {len(columns)} names of columns for {table.size} values"
+    if columns is not None and len(set(columns)) < len(columns):
+        return f"data has the column {max(columns, key=columns.count)} twice"
+    if (mean is None) != (deviation is None):
+        return "data must have both mean and deviation, or neither"
+    if mean is not None and deviation is not None:
+        for name, values in (("mean", mean), ("deviation", deviation)):
+            if values.dtype != np.float32 or values.shape != table.shape:
+                return f"data has a {name} that is {values.dtype} {values.shape}, not float32 {table.shape}"
+            if not np.isfinite(values).all():
+                return f"data has a {name} that is not finite"
+        if (deviation <= 0).any():
+            return "data has a deviation that is not above 0"
     return None
 
 
-def _labels_fault(labels: NDArray[Any], rows: int, classes: int) -> str | None:
-    if labels.dtype == np.int64 and labels.shape == (rows,):
-        bound = classes
-    elif labels.dtype == np.uint8 and labels.shape == (rows, classes):
-        bound = 2
-    else:
-        return (
-            f"labels is {labels.dtype} {labels.shape}, "
-            f"neither int64 ({rows},) classes nor uint8 ({rows}, {classes}) attributes"
-        )
-    if labels.size and not (labels.min() >= 0 and labels.max() < bound):
-        return f"labels must be 0..{bound - 1} (got {labels.min()}..{labels.max()})"
-    return None
+def _other_form(table: Table, first: Table) -> str | None:
+    """Tell in what a table differs from that of the same modality in another split."""
+    if (table.kind, table.shape) != (first.kind, first.shape):
+        return "another kind or shape"
+    if table.columns != first.columns:
+        return "other columns"
+    scales: list[tuple[Any, Any]] = [(table.mean, first.mean), (table.deviation, first.deviation)]
+    return None if all(np.array_equal(*scale) for scale in scales) else "another mean or deviation"
 
 
 def _pairs_fault(split: Split) -> str | None:
@@ -440,24 +480,73 @@ def _pairs_fault(split: Split) -> str | None:
     for column, (modality, table) in zip(pairs.T, split.modalities.items(), strict=True):
         if column.min() < -1 or column.max() >= len(table.data):
             return f"pairs has rows of {modality} outside -1..{len(table.data) - 1}"
-        present = column >= 0
-        if not np.array_equal(table.labels[column[present]], split.labels[present]):
-            return f"pairs gives a sample another label than its {modality} has"
     return None
 
 
+def _labelling_fault(classes: Sequence[str], splits: Mapping[str, Split]) -> str | None:
+    """Check the labels: all data of a store have them, in one form, or none has."""
+    labels = {}
+    for name, split in splits.items():
+        for modality, table in split.modalities.items():
+            labels[f"/{name}/{modality}/labels"] = (table.labels, len(table.data))
+        labels[f"/{name}/labels"] = (split.labels, len(split.pairs))
+    missing = [where for where, (values, _) in labels.items() if values is None]
+    if len(missing) == len(labels):
+        return f"has the classes {', '.join(classes)}, and no labels" if classes else None
+    if missing:
+        return f"{missing[0]} is missing, where others have labels"
+    if not classes:
+        return "has labels, and no classes"
+    axes = set()
+    for where, (values, rows) in labels.items():
+        assert values is not None
+        if fault := _labels_fault(values, rows, len(classes)):
+            return f"{where} {fault}"
+        axes.add(values.ndim)
+        if len(axes) > 1:
+            return f"{where} and other labels are classes here, attributes there"
+    for name, split in splits.items():
+        for column, (modality, table) in zip(split.pairs.T, split.modalities.items(), strict=True):
+            there = column >= 0
+            assert table.labels is not None
+            assert split.labels is not None
+            if not np.array_equal(table.labels[column[there]], split.labels[there]):
+                return f"/{name}/pairs gives a sample another label than its {modality} has"
+    return None
+
+
+def _labels_fault(labels: NDArray[Any], rows: int, classes: int) -> str | None:
+    if labels.dtype == np.int64 and labels.shape == (rows,):
+        bound = classes
+    elif labels.dtype == np.uint8 and labels.shape == (rows, classes):
+        bound = 2
+    else:
+        return (
+            f"is {labels.dtype} {labels.shape}, "
+            f"neither int64 ({rows},) classes nor uint8 ({rows}, {classes}) attributes"
+        )
+    if labels.size and not (labels.min() >= 0 and labels.max() < bound):
+        return f"must be 0..{bound - 1} (got {labels.min()}..{labels.max()})"
+    return None
+
+
+# --- what it is good for ----------------------------------------------------------------------------------
+
+
 def shortage(store: Store, least: int) -> str | None:
-    """What a store has too little of to train and be judged on, or None if it has enough.
+    """Tell what a store has too little of to train and be judged on; None if it has enough.
 
     That is ``least`` samples of which every modality is there, for training and for testing, and as many
-    different images of each image modality in the latter; and complete training samples of two classes.
+    different images of each image modality in the latter; and, where they have classes, complete training
+    samples of two of them.
     """
     for name in ("train", "test"):
         split = store.splits[name]
         complete = (split.pairs >= 0).all(axis=1)
         if complete.sum() < least:
             return f"its {name} split has {complete.sum()} samples with all modalities, {least} are needed"
-        if name == "train" and split.labels.ndim == 1 and np.ptp(split.labels[complete]) == 0:
+        labels = _rows(split.labels, np.flatnonzero(complete))
+        if name == "train" and labels is not None and labels.ndim == 1 and np.ptp(labels) == 0:
             return "all samples of its train split are of one class, two are needed"
         for modality, rows in zip(store.modalities, split.pairs.T, strict=True):
             images = len(np.unique(rows[rows >= 0]))
@@ -466,8 +555,21 @@ def shortage(store: Store, least: int) -> str | None:
     return None
 
 
+def require_labels(store: Store) -> None:
+    """Refuse a store without labels, for what cannot do without them.
+
+    Raises:
+        MmjsdError: the line names the store.
+    """
+    if store.splits["train"].labels is None:
+        raise MmjsdError(
+            f"{store.path}: its samples have no labels, by which trained models are judged; "
+            "train on it, or give it labels"
+        )
+
+
 def describe(store: Store) -> str:
-    """What is in a store, for people: origin, shapes, bytes, counts of classes, hash."""
+    """Describe a store for people: origin, shapes, bytes, counts of classes, columns, hash."""
     lines = [
         f"{store.path}",
         f"  kind     {store.kind} ({FORMAT}, version {VERSION})",
@@ -475,7 +577,7 @@ def describe(store: Store) -> str:
         f"  bytes    {store.path.stat().st_size:,}",
         f"  seed     {store.seed}",
         f"  params   {', '.join(f'{key}={value}' for key, value in store.params.items())}",
-        f"  classes  {', '.join(store.classes)}",
+        f"  classes  {', '.join(store.classes) or 'none'}",
     ]
     lines += [f"  source   {name} (sha256 {digest[:12]})" for name, digest in store.sources.items()]
     for name, split in store.splits.items():
@@ -486,13 +588,26 @@ def describe(store: Store) -> str:
                 f"    {modality}: {table.kind} {table.data.dtype} {table.data.shape}, "
                 f"{table.data.nbytes:,} bytes, missing in {share:.1%}; {_counts(table.labels, store.classes)}"
             )
+            lines += [f"      {line}" for line in _columns(table)]
     return "\n".join(lines)
 
 
-def _counts(labels: NDArray[Any], classes: list[str]) -> str:
+def _counts(labels: NDArray[Any] | None, classes: list[str]) -> str:
+    if labels is None:
+        return "no labels"
     counts = (
         np.bincount(labels, minlength=len(classes))
         if labels.ndim == 1
         else labels.sum(axis=0, dtype=np.int64)
     )
     return "per class " + " ".join(str(count) for count in counts)
+
+
+def _columns(table: Table) -> Iterator[str]:
+    """Describe the names and the scale of a vector's values."""
+    if table.columns is not None:
+        more = f" and {len(table.columns) - 10} more" if len(table.columns) > 10 else ""
+        yield f"columns {', '.join(table.columns[:10])}{more}"
+    if table.mean is not None and table.deviation is not None:
+        mean, deviation = ((values.min(), values.max()) for values in (table.mean, table.deviation))
+        yield "standardised: mean {:.4g}..{:.4g}, deviation {:.4g}..{:.4g}".format(*mean, *deviation)

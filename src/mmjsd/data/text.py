@@ -74,7 +74,7 @@ def attribute_texts(
     start: np.random.Generator | NDArray[np.integer],
     length: int = 256,
 ) -> NDArray[np.uint8]:
-    """Token ids (N, ``length``) of the texts that name the attributes ``labels`` (N, A), 1 = present.
+    """Write the texts that name the attributes ``labels`` (N, A), 1 = present, as token ids (N, ``length``).
 
     Lower case, blanks for underscores, joined by ", "; attributes are dropped from the end until the text
     fits; ``*`` fills the rest.
@@ -98,7 +98,7 @@ def attribute_texts(
 
 
 def spelled(attribute: str) -> str:
-    """An attribute as texts name it."""
+    """Spell an attribute as texts name it."""
     return attribute.lower().replace("_", " ")
 
 

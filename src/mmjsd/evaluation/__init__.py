@@ -18,7 +18,7 @@ import torch
 
 from mmjsd.average_precision import mean_of
 from mmjsd.data.batches import ResidentSplit
-from mmjsd.data.store import Split, Store
+from mmjsd.data.store import Split, Store, require_labels
 from mmjsd.devices import as_float64, image_layout, pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import coherence, likelihood, quality, representation
@@ -67,8 +67,9 @@ def load_trained(folder: Path, store: Store, train_samples: int, *, other_data: 
         other_data: take another store than that, if it has the same modalities.
 
     Raises:
-        MmjsdError: no such model or a damaged one, a store that it was not trained on.
+        MmjsdError: no such model or a damaged one, a store that it was not trained on or without labels.
     """
+    require_labels(store)
     model, content = load_model(folder)
     device = pick_device(content["run"]["device"])
     model.to(device).to(memory_format=image_layout(device))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmjsd.data.download import explained
+from mmjsd.data.official.download import explained
 from mmjsd.errors import MmjsdError
 from mmjsd.models.classifiers import Classifier
 from mmjsd.models.weights import unpickled

@@ -25,6 +25,7 @@ class UnimodalPosteriors:
 
     @torch.no_grad()
     def __init__(self, model: MultimodalVAE, split: ResidentSplit):
+        assert split.labels is not None  # models are judged by them
         self.model, self.split = model, split
         self.pairs, self.labels = split.pairs, split.labels
         self.shared: dict[str, Gaussian] = {}
@@ -39,7 +40,7 @@ class UnimodalPosteriors:
         self.columns = dict(zip(self.shared, columns, strict=True))
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.pairs)
 
     def complete(self, subset: tuple[str, ...]) -> Tensor:
         """Indices of the samples of which every modality of the subset is there: (B,)."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mmjsd.average_precision import average_precisions, mean_of
 from mmjsd.data.batches import as_input
-from mmjsd.data.store import Store, Table
+from mmjsd.data.store import Store, Table, require_labels
 from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.models import weights
@@ -87,8 +87,12 @@ def train_classifier(
 
     metrics.json holds its score on the rows of the test split: the accuracy, or of attributes the mean
     average precision.
+
+    Raises:
+        MmjsdError: the store has no labels.
     """
     torch.set_num_threads(threads)
+    require_labels(store)
     torch.manual_seed(seed)
     place = pick_device(device)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,6 @@
 import gzip
-import os
-import re
 import shutil
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +9,15 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mmjsd.data import digits
-from mmjsd.data.digits import build, fetch_sources, find_sources, read_idx, read_mnist, read_svhn
-from mmjsd.data.standin import write_mnist, write_svhn
+from mmjsd.data.kinds.mnist_svhn_text import build, find_sources
+from mmjsd.data.official.mnist import read_idx, read_mnist
+from mmjsd.data.official.svhn import read_svhn
+from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.data.store import Split, read_store
 from mmjsd.data.text import WORDS, decode
 from mmjsd.errors import MmjsdError
 from mmjsd.provenance.files import sha256_file
+from support.official import idx, mat, refused
 
 STANDIN = {"standin_train": 330, "standin_test": 120}
 
@@ -43,193 +42,6 @@ def build_from(path: Path, source: Path | str, **options: Any) -> None:
     )
 
 
-def idx(values: np.ndarray, magic: int | None = None) -> bytes:
-    magic = {1: 2049, 3: 2051}[values.ndim] if magic is None else magic
-    return np.array([magic, *values.shape], ">u4").tobytes() + values.astype(np.uint8).tobytes()
-
-
-IMAGES = np.arange(3 * 784).reshape(3, 28, 28) % 256
-LABELS = np.array([3, 0, 9])
-
-
-def refused(call: Callable[..., object], path: Path, *arguments: Any) -> str:
-    with pytest.raises(MmjsdError) as caught:
-        call(path, *arguments)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message
-
-
-# --- idx ---
-
-
-@pytest.mark.parametrize("name", ["x", "x.gz"])
-def test_idx_round_trip(tmp_path: Path, name: str) -> None:
-    for values in (IMAGES, LABELS):
-        (tmp_path / name).write_bytes(gzip.compress(idx(values)) if name.endswith("gz") else idx(values))
-        np.testing.assert_array_equal(read_idx(tmp_path / name), values)
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "not an idx file"),
-        (idx(IMAGES)[:6], "not an idx file"),
-        (idx(LABELS, 2052), "not an idx file"),
-        (idx(IMAGES)[:12], "not 28x28"),
-        (idx(IMAGES[:, :27]), "27x28 pixels, not 28x28"),
-        (idx(IMAGES)[:-1], "cut short, 2351 of 2352 bytes"),
-        (idx(LABELS)[:-2], "cut short, 1 of 3 bytes"),
-        (idx(IMAGES) + b"0", "more data than the 2352 bytes"),
-        (idx(LABELS[:0]), "is empty"),
-        (idx(np.array([1, 10])), "has label 10"),
-    ],
-)
-def test_idx_refusals(tmp_path: Path, content: bytes, message: str, packed: bool) -> None:
-    path = tmp_path / ("x.gz" if packed else "x")
-    path.write_bytes(gzip.compress(content) if packed else content)
-    assert message in refused(read_idx, path)
-
-
-def test_idx_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert "no such file" in refused(read_idx, tmp_path / "x.gz")
-
-
-@pytest.mark.parametrize("cut", [1, 5, 30, -9, -1])
-def test_idx_refuses_a_broken_gzip(tmp_path: Path, cut: int) -> None:
-    (tmp_path / "x.gz").write_bytes(gzip.compress(idx(IMAGES))[:cut])
-    assert "no intact gzip file" in refused(read_idx, tmp_path / "x.gz")
-
-
-def test_idx_refuses_a_changed_gzip(tmp_path: Path) -> None:
-    content = bytearray(gzip.compress(idx(IMAGES)))
-    content[len(content) // 2] ^= 255
-    (tmp_path / "x.gz").write_bytes(content)
-    refused(read_idx, tmp_path / "x.gz")
-    (tmp_path / "x.gz").write_bytes(b"not gzip")
-    assert "no intact gzip file" in refused(read_idx, tmp_path / "x.gz")
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_idx_does_not_allocate_what_a_false_header_declares(tmp_path: Path, packed: bool) -> None:
-    path = tmp_path / ("x.gz" if packed else "x")
-    content = np.array([2051, 1 << 20, 28, 28], ">u4").tobytes() + bytes(1000)
-    path.write_bytes(gzip.compress(content) if packed else content)
-    tracemalloc.start()
-    try:
-        assert "cut short" in refused(read_idx, path)
-        assert tracemalloc.get_traced_memory()[1] < 20e6
-    finally:
-        tracemalloc.stop()
-
-
-def test_mnist_files_must_belong_together(tmp_path: Path) -> None:
-    images, labels = tmp_path / "images", tmp_path / "labels"
-    images.write_bytes(idx(IMAGES))
-    labels.write_bytes(idx(LABELS[:2]))
-    with pytest.raises(MmjsdError, match=f"^{re.escape(str(labels))}: has 2 labels for the 3 images"):
-        read_mnist(images, labels)
-    assert "does not hold images" in refused(read_mnist, labels, labels)
-    with pytest.raises(MmjsdError, match="does not hold labels"):
-        read_mnist(images, images)
-
-
-# --- svhn ---
-
-
-def mat(path: Path, **content: Any) -> Path:
-    scipy.io.savemat(path, content, do_compression=True)
-    return path
-
-
-X = (np.arange(32 * 32 * 3 * 2) % 251).astype(np.uint8).reshape(32, 32, 3, 2)
-
-
-def test_svhn_axes_and_label_ten(tmp_path: Path) -> None:
-    images, labels = read_svhn(mat(tmp_path / "x.mat", X=X, y=np.array([[10], [1]], np.uint8)))
-    assert labels.tolist() == [0, 1]
-    assert labels.dtype == np.int64
-    assert images.shape == (2, 3, 32, 32)
-    assert images[1, 2, 5, 7] == X[5, 7, 2, 1]
-
-
-Y = np.array([[10], [1]], np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"y": Y}, "has no X"),
-        ({"X": X}, "has no y"),
-        ({"X": X[..., 0], "y": Y}, "X is uint8 (32, 32, 3)"),
-        ({"X": X[:31], "y": Y}, "X is uint8 (31, 32, 3, 2)"),
-        ({"X": X.astype(float), "y": Y}, "X is float64"),
-        ({"X": X, "y": Y[:1]}, "y is uint8 (1, 1)"),
-        ({"X": X, "y": "ab"}, "y is <U2"),
-        ({"X": X, "y": Y * 0}, "labels outside 1..10"),
-        ({"X": X, "y": Y + 1}, "labels outside 1..10"),
-        ({"X": X, "y": Y + 0.5}, "labels outside 1..10"),
-        ({"X": X, "y": Y * np.nan}, "labels outside 1..10"),
-    ],
-)
-def test_svhn_refusals(tmp_path: Path, content: dict[str, Any], message: str) -> None:
-    assert message in refused(read_svhn, mat(tmp_path / "x.mat", **content))
-
-
-@pytest.mark.parametrize("share", [0, 0.01, 0.1, 0.5, 0.9, 0.999])
-@pytest.mark.parametrize("compressed", [False, True])
-def test_svhn_cut_short(tmp_path: Path, share: float, compressed: bool) -> None:
-    path = tmp_path / "x.mat"
-    images = np.random.default_rng(0).integers(256, size=(32, 32, 3, 20), dtype=np.uint8)
-    scipy.io.savemat(path, {"X": images, "y": np.ones((20, 1), np.uint8)}, do_compression=compressed)
-    os.truncate(path, int(path.stat().st_size * share))
-    message = refused(read_svhn, path)
-    assert "no intact MATLAB 5 file" in message or "cut short" in message
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (
-            PermissionError(13, "Permission denied"),
-            "cannot be read (Permission denied); check disk and permissions",
-        ),
-        (OSError(5, "Input/output error"), "cannot be read (Input/output error)"),
-        (OSError("could not read bytes"), "is no intact MATLAB 5 file"),
-        (NotImplementedError("Please use HDF reader"), "is a MATLAB 7.3 file, not one of MATLAB 5"),
-    ],
-)
-def test_svhn_tells_damage_from_other_causes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
-) -> None:
-    path = mat(tmp_path / "x.mat", X=X, y=Y)
-
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(scipy.io, "loadmat", fail)
-    assert message in refused(read_svhn, path)
-
-
-def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = mat(tmp_path / "x.mat", X=X, y=Y)
-
-    def fail(*_: object, **__: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(scipy.io, "loadmat", fail)
-    with pytest.raises(MemoryError):
-        read_svhn(path)
-
-
-def test_svhn_refuses_other_files(tmp_path: Path) -> None:
-    assert "no such file" in refused(read_svhn, tmp_path / "x.mat")
-    (tmp_path / "x.mat").write_bytes(b"<html>not found</html>" * 99)
-    assert "no intact MATLAB 5 file" in refused(read_svhn, tmp_path / "x.mat")
-
-
 # --- sources ---
 
 
@@ -249,14 +61,6 @@ def test_plain_files_are_preferred(sources: Path) -> None:
     plain = sources / "mnist" / "train-labels-idx1-ubyte"
     plain.write_bytes(gzip.decompress(plain.with_suffix(".gz").read_bytes()))
     assert find_sources(sources)["train-labels-idx1-ubyte"] == plain
-
-
-def test_idx_files_are_read_whatever_their_names_say(tmp_path: Path) -> None:
-    """Browsers unpack what they download and leave it its name."""
-    (tmp_path / "x.gz").write_bytes(idx(LABELS))
-    (tmp_path / "y").write_bytes(gzip.compress(idx(IMAGES)))
-    np.testing.assert_array_equal(read_idx(tmp_path / "x.gz"), LABELS)
-    np.testing.assert_array_equal(read_idx(tmp_path / "y"), IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -310,11 +114,11 @@ def test_all_missing_sources_are_named(sources: Path) -> None:
 
 
 def test_standin_sources_are_always_rewritten(tmp_path: Path) -> None:
-    written = fetch_sources("standin", tmp_path, seed=0, **STANDIN)
-    assert written == find_sources(tmp_path)
+    build_from(tmp_path / "x.h5", "standin")
+    written = find_sources(tmp_path / "src")
     before = written["test_32x32.mat"].read_bytes()
     written["test_32x32.mat"].write_bytes(b"")
-    fetch_sources("standin", tmp_path, seed=0, **STANDIN)
+    build_from(tmp_path / "x.h5", "standin")
     assert written["test_32x32.mat"].read_bytes() == before
 
 
@@ -377,7 +181,7 @@ def test_first_rows_of_each_class_are_kept_in_source_order(official: Path, tmp_p
 
 def test_same_seed_same_bytes_in_another_folder_a_second_later(tmp_path: Path) -> None:
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
-        digits.build(
+        build(
             tmp_path / folder / "x.h5",
             source="standin",
             source_folder=tmp_path / folder / "s",

@@ -3,7 +3,6 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from io import BytesIO
@@ -14,14 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmjsd.data import face_images, faces
-from mmjsd.data.face_lists import read_attributes, read_partition
-from mmjsd.data.faces import build, digest_images, find_sources
-from mmjsd.data.standin_faces import ATTRIBUTES, write_faces
+from mmjsd.data import decoding
+from mmjsd.data.kinds import celeba
+from mmjsd.data.kinds.celeba import build, digest_images, extent, find_sources
+from mmjsd.data.official import celeba_images
+from mmjsd.data.official.celeba_images import read_face
+from mmjsd.data.official.celeba_lists import read_attributes, read_partition
+from mmjsd.data.standin.attributes import ATTRIBUTES
+from mmjsd.data.standin.faces import write_faces
 from mmjsd.data.store import Store, read_store
-from mmjsd.data.text import attribute_texts, decode
+from mmjsd.data.text import decode
 from mmjsd.errors import MmjsdError
 from mmjsd.provenance.files import sha256_file
+from support.faces import jpeg
 
 STANDIN = {"standin_train": 12, "standin_val": 4, "standin_test": 5}
 LISTS = ("list_attr_celeba.txt", "list_eval_partition.txt")
@@ -98,187 +102,6 @@ def same_arrays(one: Store, other: Store) -> None:
 # --- lists ---
 
 
-def attributes_list(rows: list[str], header: str = " ".join(ATTRIBUTES), count: int | None = None) -> str:
-    return "\n".join([str(len(rows) if count is None else count), header, *rows]) + "\n"
-
-
-ROW = " -1" * 39 + "  1"
-
-
-def test_attributes_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "list_attr_celeba.txt"
-    path.write_text(attributes_list([f"000002.jpg{ROW}", f"000001.jpg {' 1' * 40}", ""], count=2))
-    names, classes, labels = read_attributes(path)
-    assert names == ["000002.jpg", "000001.jpg"]
-    assert classes == list(ATTRIBUTES)
-    assert labels.dtype == np.uint8
-    assert labels.sum(1).tolist() == [1, 40]
-    assert labels[0, 39] == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "line 1 does not start with the count of its rows"),
-        ("a.jpg 0\n", "line 1 does not start with the count of its rows"),
-        ("-1\n", "line 1 does not start with the count of its rows"),
-        ("1\n", "line 1 has 0 names of attributes, not 40"),
-        (attributes_list([], " ".join(ATTRIBUTES[:39])), "line 2 has 39 names of attributes, not 40"),
-        (attributes_list([], " ".join([*ATTRIBUTES, "Tall"])), "line 2 has 41 names of attributes, not 40"),
-        (attributes_list([], " ".join(["Young", *ATTRIBUTES[1:]])), "line 2 has the attribute 'Young' twice"),
-        (attributes_list([], " ".join(["Schön", *ATTRIBUTES[1:]])), "'Schön' twice or in unknown characters"),
-        (attributes_list([], " ".join(["A/B", *ATTRIBUTES[1:]])), "'A/B' twice or in unknown characters"),
-        (attributes_list([]), "has no rows"),
-        (attributes_list([f"1.jpg{ROW}"], count=2), "declares 2 rows and has 1"),
-        (attributes_list([f"1.jpg{ROW}"] * 2), "line 4 repeats 1.jpg"),
-        (attributes_list([f"1.jpg{ROW} 1"]), "line 3 has 41 values, not 40"),
-        (attributes_list([f"1.jpg{ROW[3:]}"]), "line 3 has 39 values, not 40"),
-        (attributes_list([f"1.jpg{' 0' * 40}"]), "line 3 has the value '0', neither -1 nor 1"),
-        (attributes_list([f"../1.jpg{ROW}"]), "line 3 has '../1.jpg' where the name of an image is expected"),
-        (attributes_list([f".1.jpg{ROW}"]), "line 3 has '.1.jpg'"),
-        (attributes_list([f"1.png{ROW}"]), "line 3 has '1.png'"),
-    ],
-)
-def test_faulty_lists_of_attributes(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "list_attr_celeba.txt"
-    path.write_text(content)
-    with pytest.raises(MmjsdError) as caught:
-        read_attributes(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "has no rows"),
-        ("1.jpg 0\n2.jpg 3\n", "line 2 is not the name of an image and 0, 1 or 2"),
-        ("1.jpg -1\n", "line 1 is not"),
-        ("1.jpg\n", "line 1 is not"),
-        ("1.jpg 0 1\n", "line 1 is not"),
-        ("1.jpg 0\n1.jpg 1\n", "line 2 repeats 1.jpg"),
-        ("/1.jpg 0\n", "line 1 has '/1.jpg'"),
-    ],
-)
-def test_faulty_partitions(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "list_eval_partition.txt"
-    path.write_text(content)
-    with pytest.raises(MmjsdError) as caught:
-        read_partition(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert message in str(caught.value)
-
-
-def written_as(path: Path, separator: str, header: bool, end: str, mark: str) -> None:
-    """A list of the official kind in another form."""
-    lines = [line.split() for line in path.read_text().splitlines()]
-    if path.name == LISTS[0]:
-        lines = lines[1:]
-        lines[0] = ["image_id", *lines[0]]
-    elif header:
-        lines = [["image_id", "partition"], *lines]
-    text = mark + end.join(separator.join(fields) for fields in lines) + end * 2
-    path.with_suffix(".csv").write_bytes(text.encode())
-    path.unlink()
-
-
-@pytest.mark.parametrize("separator", [",", ";", "\t", ", ", '","'])
-@pytest.mark.parametrize("header", [False, True])
-@pytest.mark.parametrize(("end", "mark"), [("\n", ""), ("\r\n", "\ufeff"), (" \t\r\n", "")])
-def test_tables_of_all_tools_are_read(
-    official: Path, sources: Path, separator: str, header: bool, end: str, mark: str
-) -> None:
-    for name in LISTS:
-        written_as(sources / name, separator, header, end, mark)
-        if separator == '","':
-            path = (sources / name).with_suffix(".csv")
-            lines = path.read_text("utf-8-sig").split()
-            path.write_text(mark + end.join(f'"{line}"' for line in lines) + end, newline="")
-    attributes, partition = (sources / name for name in ("list_attr_celeba.csv", "list_eval_partition.csv"))
-    assert read_partition(partition) == read_partition(official / LISTS[1])
-    for found, expected in zip(
-        read_attributes(attributes), read_attributes(official / LISTS[0]), strict=True
-    ):
-        np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize(("end", "mark"), [("\n", "\ufeff"), ("\r\n", "\ufeff"), (" \t\r\n", ""), ("\r", "")])
-def test_official_lists_may_come_from_windows(official: Path, sources: Path, end: str, mark: str) -> None:
-    for name in LISTS:
-        text = (sources / name).read_text()
-        (sources / name).write_bytes((mark + text.replace("\n", end).replace(" -1", "\t-1")).encode())
-    assert read_partition(sources / LISTS[1]) == read_partition(official / LISTS[1])
-    for found, expected in zip(*(read_attributes(f / LISTS[0]) for f in (sources, official)), strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
-def test_it_is_what_a_list_holds_that_says_what_it_is(official: Path, sources: Path) -> None:
-    """Tables called .txt, and official lists called .csv."""
-    for name in LISTS:
-        written_as(sources / name, ",", True, "\n", "")
-        (sources / name).with_suffix(".csv").rename(sources / name)
-        shutil.copy(official / name, (sources / name).with_suffix(".csv"))
-    for ending in (".txt", ".csv"):
-        paths = [(sources / name).with_suffix(ending) for name in LISTS]
-        assert read_partition(paths[1]) == read_partition(official / LISTS[1])
-        np.testing.assert_array_equal(read_attributes(paths[0])[2], read_attributes(official / LISTS[0])[2])
-
-
-def test_names_in_capitals_mean_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "list_eval_partition.txt"
-    path.write_text("000001.JPG 0\n000002.jpeg 1\n")
-    assert read_partition(path) == {"000001.jpg": 0, "000002.jpg": 1}
-    path.write_text("000001.JPG 0\n000001.jpg 1\n")
-    with pytest.raises(MmjsdError, match=r"line 2 repeats 000001\.jpg"):
-        read_partition(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("list_attr_celeba.csv", "000001.jpg," + ",".join(["1"] * 40) + "\n"),
-        ("list_attr_celeba.txt", "1\n000001.jpg " + " ".join(["1"] * 40) + "\n"),
-    ],
-)
-def test_attributes_without_their_names_are_refused(tmp_path: Path, name: str, content: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(
-        MmjsdError, match=r"line [12] is of an image, where the names of the 40 attributes belong"
-    ):
-        read_attributes(tmp_path / name)
-
-
-@pytest.mark.parametrize("line", [".1.jpg,0", "1.jpg", "image_id,partition,more", "image_id,0", ","])
-def test_a_damaged_first_line_is_no_header(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "list_eval_partition.csv"
-    path.write_text(f"{line}\n1.jpg,0\n")
-    if line == ",":
-        assert read_partition(path) == {"1.jpg": 0}
-        return
-    with pytest.raises(MmjsdError, match="line 1 "):
-        read_partition(path)
-
-
-def test_a_list_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("builtins.open", denied)
-    with pytest.raises(
-        MmjsdError, match=r"x\.txt: cannot be read \(Permission denied\); check its permissions"
-    ):
-        read_partition("x.txt")
-
-
-def test_lists_that_cannot_be_read(tmp_path: Path) -> None:
-    for name, read in zip(LISTS, (read_attributes, read_partition), strict=True):
-        with pytest.raises(MmjsdError, match="no such file"):
-            read(tmp_path / name)
-        (tmp_path / name).write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(MmjsdError, match="it is no UTF-8 text"):
-            read(tmp_path / name)
-
-
 @pytest.mark.parametrize("index", [0, 1])
 def test_lists_must_name_the_same_images(sources: Path, index: int) -> None:
     lines = (sources / LISTS[index]).read_text().splitlines()
@@ -297,84 +120,7 @@ def test_every_split_needs_an_image(sources: Path) -> None:
     assert "list_eval_partition.txt: has no image of the split val (1)" in refused(sources)
 
 
-# --- texts ---
-
-
-def test_texts_name_the_present_attributes() -> None:
-    labels = np.zeros((200, 40), np.uint8)
-    labels[:, [0, 1, 39]] = 1
-    texts = decode(attribute_texts(labels, ATTRIBUTES, np.random.default_rng(0)))
-    assert {len(text) for text in texts} == {256}
-    assert {text.strip("*") for text in texts} == {"5 o clock shadow, arched eyebrows, young"}
-    offsets = [len(text) - len(text.lstrip("*")) for text in texts]
-    room = 256 - len("5 o clock shadow, arched eyebrows, young")
-    assert 0 <= min(offsets) < 20
-    assert room - 20 < max(offsets) <= room
-
-
-def test_attributes_are_dropped_from_the_end_until_the_text_fits() -> None:
-    labels = np.ones((1, 40), np.uint8)
-    text = decode(attribute_texts(labels, ATTRIBUTES, np.random.default_rng(0)))[0].strip("*")
-    words = [name.lower().replace("_", " ") for name in ATTRIBUTES]
-    kept = len(text.split(", "))
-    assert text == ", ".join(words[:kept])
-    assert len(", ".join(words[: kept + 1])) > 256
-
-
-def test_without_random_offset_a_text_starts_at_the_first_character(tmp_path: Path) -> None:
-    placed, free = (
-        built(tmp_path / f"{random}.h5", "standin", random_offset=random).splits["train"].modalities["text"]
-        for random in (False, True)
-    )
-    starts = [text.strip("*") for text in decode(free.data)]
-    assert [text.rstrip("*") for text in decode(placed.data)] == starts
-
-
-def test_all_offsets_occur_and_a_full_text_fits() -> None:
-    classes = ["a" * 254, "b" * 256]
-    labels = np.array([[1, 0]] * 200 + [[0, 1], [0, 0]], np.uint8)
-    texts = decode(attribute_texts(labels, classes, np.random.default_rng(0)))
-    assert {text.index("a") for text in texts[:200]} == {0, 1, 2}
-    assert texts[200:] == ["b" * 256, "*" * 256]
-
-
 # --- images ---
-
-
-def jpeg(image: Image.Image, **options: Any) -> bytes:
-    content = BytesIO()
-    image.save(content, "JPEG", **{"quality": 100, "subsampling": 0} | options)
-    return content.getvalue()
-
-
-def test_the_centre_is_cropped_and_resized() -> None:
-    pixels = np.zeros((218, 178, 3), np.uint8)
-    pixels[35:183, 15:163] = (200, 100, 50)
-    face = face_images._read_face(jpeg(Image.fromarray(pixels)))
-    assert (face.shape, face.dtype) == ((3, 64, 64), np.uint8)
-    assert np.abs(face - np.array([200, 100, 50])[:, None, None]).max() < 30
-    # nothing of the black around it, and nothing beyond the crop
-    assert face[0, 0].min() > 150
-    pixels[35:109, 15:89] = 0
-    face = face_images._read_face(jpeg(Image.fromarray(pixels)))
-    assert face[:, :30, :30].max() < 20
-    assert face[0, 34:].min() > 150
-    assert face[0, :, 34:].min() > 150
-
-
-def test_crop_and_resize_are_those_of_pillow(official: Path) -> None:
-    path = official / "img_align_celeba" / "000001.jpg"
-    with Image.open(path) as image:
-        expected = image.crop((15, 35, 163, 183)).resize((64, 64), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(
-        face_images._read_face(path.read_bytes()), np.asarray(expected).transpose(2, 0, 1)
-    )
-
-
-def test_grey_images_become_coloured_ones() -> None:
-    face = face_images._read_face(jpeg(Image.new("L", (178, 218), 90)))
-    assert face.shape == (3, 64, 64)
-    assert np.abs(face.astype(int) - 90).max() < 3
 
 
 def damaged(kind: str, content: bytes) -> bytes:
@@ -697,7 +443,7 @@ def test_sources_are_found_whatever_the_case_of_their_names(sources: Path) -> No
 def test_a_folder_that_may_not_be_read_is_told(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the workflow starts, where other errors are tracebacks."""
     images = sources / "img_align_celeba"
-    assert faces.extent(images)[0] == 21
+    assert extent(images)[0] == 21
 
     def denied(place: object) -> None:
         raise PermissionError(13, "Permission denied", str(place))
@@ -707,7 +453,7 @@ def test_a_folder_that_may_not_be_read_is_told(sources: Path, monkeypatch: pytes
         with pytest.raises(
             MmjsdError, match=f"^{images}: cannot be read .Permission denied.; check its perm"
         ):
-            faces.extent(images)
+            extent(images)
         (sources / LISTS[0]).unlink()
         with pytest.raises(
             MmjsdError, match=f"^{sources}: cannot be read .Permission denied.; check its perm"
@@ -754,9 +500,18 @@ def test_store_is_as_designed(official: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(parts.labels, labels[rows])
         for name, face in zip(names[rows], parts.modalities["image"].data, strict=True):
             content = (official / "img_align_celeba" / name).read_bytes()
-            np.testing.assert_array_equal(face, face_images._read_face(content))
+            np.testing.assert_array_equal(face, read_face(content))
         start += count
     assert list(store.splits) == ["train", "val", "test"]
+
+
+def test_without_random_offset_a_text_starts_at_the_first_character(tmp_path: Path) -> None:
+    placed, free = (
+        built(tmp_path / f"{random}.h5", "standin", random_offset=random).splits["train"].modalities["text"]
+        for random in (False, True)
+    )
+    starts = [text.strip("*") for text in decode(free.data)]
+    assert [text.rstrip("*") for text in decode(placed.data)] == starts
 
 
 def test_folder_zip_and_csv_give_the_same_data(official: Path, sources: Path, tmp_path: Path) -> None:
@@ -793,7 +548,7 @@ def test_splits_may_be_mixed(sources: Path, tmp_path: Path) -> None:
     for part, split in enumerate(("train", "val", "test")):
         for row, face in enumerate(store.splits[split].modalities["image"].data):
             content = (sources / "img_align_celeba" / names[3 * row + part]).read_bytes()
-            np.testing.assert_array_equal(face, face_images._read_face(content))
+            np.testing.assert_array_equal(face, read_face(content))
 
 
 def test_same_files_give_the_same_bytes(official: Path, sources: Path, tmp_path: Path) -> None:
@@ -807,11 +562,11 @@ def test_same_files_give_the_same_bytes(official: Path, sources: Path, tmp_path:
 def test_bytes_do_not_depend_on_the_number_of_processes(
     official: Path, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faces, "_BLOCK", 3)
+    monkeypatch.setattr(celeba, "_BLOCK", 3)
     (sources / "img_align_celeba" / "000008.jpg").write_bytes(b"")
     built(tmp_path / "a.h5", sources, skip_unreadable=True)
-    monkeypatch.setattr(face_images, "_WORTH_A_WORKER", 1)
-    monkeypatch.setattr(face_images, "_cores", lambda: 2)
+    monkeypatch.setattr(decoding, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(decoding, "_cores", lambda: 2)
     built(tmp_path / "b.h5", sources, skip_unreadable=True)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     assert "000008.jpg: is no intact JPEG file" in refused(sources)
@@ -852,7 +607,7 @@ def test_what_cannot_be_read_is_not_said_to_be_unwritable(
             raise OSError(5, "Input/output error")
         return sha256_file(name)
 
-    monkeypatch.setattr(face_images, "sha256_file", failing)
+    monkeypatch.setattr(celeba_images, "sha256_file", failing)
     assert refused(sources) == f"{path}: cannot be read (Input/output error); check the disk"
 
 
@@ -877,8 +632,8 @@ def test_without_shared_memory_one_process_decodes(
     """As in containers whose /dev/shm cannot be used."""
     built(tmp_path / "a.h5", sources)
     capsys.readouterr()
-    monkeypatch.setattr(face_images, "_WORTH_A_WORKER", 1)
-    monkeypatch.setattr(face_images, "_cores", lambda: 2)
+    monkeypatch.setattr(decoding, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(decoding, "_cores", lambda: 2)
 
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -898,13 +653,13 @@ def test_too_little_memory_is_no_damaged_image(sources: Path, monkeypatch: pytes
 
     for name in ("_read_entry", "_read_file", "prepare_image"):
         with monkeypatch.context() as patch:
-            patch.setattr(face_images, name, fail)
+            patch.setattr(celeba_images, name, fail)
             if name == "_read_entry":
                 continue
             with pytest.raises(MemoryError):
                 built(sources / "x.h5", sources, skip_unreadable=True)
     pack(sources)
-    monkeypatch.setattr(face_images, "_read_entry", fail)
+    monkeypatch.setattr(celeba_images, "_read_entry", fail)
     with pytest.raises(MemoryError):
         built(sources / "x.h5", sources, skip_unreadable=True)
     assert not (sources / "x.h5").exists()
@@ -928,25 +683,6 @@ def test_an_unwritable_folder_is_named(official: Path, tmp_path: Path) -> None:
         built(tmp_path / "file" / "x.h5", official)
 
 
-def test_few_images_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks are read as they are decoded, however slowly that goes on."""
-    read: list[str] = []
-    content = jpeg(Image.new("RGB", (178, 218)))
-
-    def read_one(name: str) -> bytes:
-        read.append(name)
-        return content
-
-    blocks = [[f"{block}-{number}.jpg" for number in range(4)] for block in range(100)]
-    for workers in (1, 2):
-        read.clear()
-        decoded = face_images._decoded(face_images._read_blocks(blocks, read_one), workers)
-        for block in range(1, 4):
-            assert next(decoded)[0].shape == (4, 3, 64, 64)
-            assert len(read) <= 4 * (block + 3 * workers)
-        decoded.close()
-
-
 def test_progress_is_a_line_where_there_is_no_terminal(
     official: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -954,22 +690,3 @@ def test_progress_is_a_line_where_there_is_no_terminal(
     printed = capsys.readouterr()
     assert "img_align_celeba: 21 images in 0 s" in printed.out
     assert printed.err == ""
-
-
-def test_workers_follow_a_parent_that_is_killed() -> None:
-    """What is killed for memory, or by a workflow manager, leaves no processes behind."""
-    script = (
-        "from mmjsd.data import face_images\n"
-        "blocks = ([b''] * 4 for _ in range(9))\n"
-        "if __name__ == '__main__':\n"
-        "    decoded = face_images._decoded(((contents, {}) for contents in blocks), 2)\n"
-        "    next(decoded)\n"
-        "    print('started', flush=True)\n"
-        "    __import__('time').sleep(60)\n"
-    )
-    # the pipe ends when nobody holds it any more: neither the parent nor its workers
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
-        process.kill()
-        process.communicate(timeout=20)

@@ -19,9 +19,10 @@ import requests
 from torchvision import datasets
 from torchvision.datasets import utils
 
-from mmjsd.data import digits, faces
-from mmjsd.data.standin import write_mnist, write_svhn
-from mmjsd.data.standin_faces import write_faces
+from mmjsd.data.kinds import celeba, mnist_svhn_text
+from mmjsd.data.official import mnist
+from mmjsd.data.standin.digits import write_mnist, write_svhn
+from mmjsd.data.standin.faces import write_faces
 from mmjsd.errors import MmjsdError
 
 IDX = [
@@ -91,7 +92,7 @@ def host(official: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(datasets.MNIST, "mirrors", [host.url])
     monkeypatch.setattr(datasets.MNIST, "resources", [(f"{n}.gz", md5(official[f"{n}.gz"])) for n in IDX])
-    monkeypatch.setattr(digits, "_UNPACKED", {n: md5(gzip.decompress(official[f"{n}.gz"])) for n in IDX})
+    monkeypatch.setattr(mnist, "_UNPACKED", {n: md5(gzip.decompress(official[f"{n}.gz"])) for n in IDX})
     parts = {
         split: [f"{host.url}{split}_32x32.mat", f"{split}_32x32.mat", md5(official[f"{split}_32x32.mat"])]
         for split in ("train", "test")
@@ -109,13 +110,8 @@ def host(official: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
     host.close()
 
 
-def fetched_digits(folder: Path) -> dict[str, Path]:
-    return digits.fetch_sources("download", folder, seed=0, standin_train=20, standin_test=20)
-
-
-def fetched_faces(folder: Path) -> dict[str, Path]:
-    counts = {"standin_train": 0, "standin_val": 0, "standin_test": 0}
-    return faces.fetch_sources("download", folder, seed=0, **counts)
+fetched_digits = mnist_svhn_text.download_sources
+fetched_faces = celeba.download_sources
 
 
 def refused(folder: Path, fetch: Callable[[Path], object] = fetched_digits) -> str:
@@ -136,8 +132,8 @@ def test_digits_lie_where_torchvision_puts_them_and_are_fetched_once(host: Host,
         **{name: tmp_path / "new/MNIST/raw" / name for name in IDX},
         **{name: tmp_path / "new/svhn" / name for name in ("train_32x32.mat", "test_32x32.mat")},
     }
-    assert digits.find_sources(tmp_path / "new") == found
-    digits.build(
+    assert mnist_svhn_text.find_sources(tmp_path / "new") == found
+    mnist_svhn_text.build(
         *(tmp_path / "x.h5",),
         source="download",
         source_folder=tmp_path / "new",

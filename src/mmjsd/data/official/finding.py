@@ -12,15 +12,15 @@ _MOST_NAMED = 5
 
 
 def find(folder: str | Path, wanted: Sequence[Sequence[str]], subfolders: Sequence[str]) -> dict[str, Path]:
-    """The official files in ``folder`` or its usual subfolders.
+    """Find official files in ``folder`` or its usual subfolders.
 
     Upper and lower case don't matter, nor whether 7-Zip or Kaggle wrote ``.idx3-ubyte`` for ``-idx3-ubyte``,
     nor whether a file lies in a folder of its own name.
 
     Args:
-        folder: where they are.
-        wanted: spellings of each, the preferred one first; those of folders end in ``/``.
-        subfolders: names of these.
+        folder: Where they are.
+        wanted: Spellings of each, the preferred one first; those of folders end in ``/``.
+        subfolders: Names of these.
 
     Returns:
         The spelling of each, in the order of ``wanted`` -> its path.
@@ -38,7 +38,7 @@ def find(folder: str | Path, wanted: Sequence[Sequence[str]], subfolders: Sequen
 
 
 def is_foreign(name: str) -> bool:
-    """Whether a file is one that systems leave behind wherever they look: hidden, or of Windows."""
+    """Tell whether a file is one that systems leave behind wherever they look: hidden, or of Windows."""
     return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
@@ -62,7 +62,7 @@ def _find(folder: Path, wanted: Sequence[Sequence[str]], subfolders: Sequence[st
 
 
 def _in(place: Path, spelling: str) -> Path | None:
-    """The file, or folder, of that name in a folder, or in a folder of the same name in it."""
+    """Find the file, or folder, of that name in a folder, or in a folder of the same name in it."""
     exact = place / spelling
     path = exact if exact.exists() else next((p for p in _listed(place) if _same(p.name, spelling)), None)
     if path and path.is_dir():

@@ -8,9 +8,10 @@ import pytest
 import scipy.io
 from scipy import ndimage
 
-from mmjsd.data import standin
-from mmjsd.data.digits import read_mnist, read_svhn
-from mmjsd.data.standin import write_mnist, write_svhn
+from mmjsd.data.official.mnist import read_mnist
+from mmjsd.data.official.svhn import read_svhn
+from mmjsd.data.standin import digits, handwriting
+from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.errors import MmjsdError
 
 
@@ -87,12 +88,12 @@ def test_images_of_a_split_all_differ(folder: Path) -> None:
 
 
 def test_no_original_is_used_for_both_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    strokes, classes = standin._strokes()
+    strokes, classes = handwriting.originals()
     # an undeformed "image" that names its original
     marked = np.zeros((len(strokes), 28, 28), np.uint8)
     marked[:, 0, 0], marked[:, 0, 1] = np.divmod(np.arange(len(strokes)), 256)
-    monkeypatch.setattr(standin, "_strokes", lambda: (marked, classes))
-    monkeypatch.setattr(standin, "_handwritten", lambda chosen, rng: chosen)
+    monkeypatch.setattr(digits, "originals", lambda: (marked, classes))
+    monkeypatch.setattr(digits, "handwritten", lambda strokes, rng: strokes)
     write_mnist(tmp_path, 20000, 10000, 2)
     used = []
     for split in ("train", "t10k"):
@@ -102,7 +103,7 @@ def test_no_original_is_used_for_both_splits(tmp_path: Path, monkeypatch: pytest
         np.testing.assert_array_equal(classes[originals], labels)
         used.append(set(originals))
     assert not used[0] & used[1]
-    assert used[0] | used[1] == set(np.flatnonzero(standin._legible()))
+    assert used[0] | used[1] == set(np.flatnonzero(handwriting.legible()))
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mmjsd.data.official import REPLACE
 from mmjsd.data.text import ALPHABET, spelled
 from mmjsd.errors import MmjsdError
 
 __all__ = [
-    "REPLACE",
     "SPLITS",
     "Lists",
     "image_name",
@@ -32,8 +32,6 @@ __all__ = [
 
 # no separators and no leading dot: it never leads out of the folder of the images
 _IMAGE = re.compile(r"(\w[\w.-]*)\.jpe?g", re.IGNORECASE)
-#: The remedy for most faults.
-REPLACE = "replace it with the official file"
 
 #: By their numbers in the list of the official partition.
 SPLITS = ("train", "val", "test")
@@ -42,7 +40,11 @@ _ATTRIBUTES = 40
 
 
 def image_name(name: str) -> str | None:
-    """The name of an image as the official lists have it, in .jpg, which JPG and jpeg mean too; or None."""
+    """Spell the name of an image as the official lists do, in .jpg (JPG and jpeg mean the same).
+
+    Returns:
+        None if it is not the name of an image.
+    """
     found = _IMAGE.fullmatch(name)
     if not found:
         return None
@@ -62,7 +64,7 @@ class Lists(NamedTuple):
 
 
 def read_lists(attributes: str | Path, partition: str | Path) -> Lists:
-    """Both lists.
+    """Read both lists, and hold them against each other.
 
     Raises:
         MmjsdError: one is missing, damaged or contradicts the other, or a split has no image.
@@ -85,12 +87,12 @@ def read_lists(attributes: str | Path, partition: str | Path) -> Lists:
 
 
 def some_of(names: Collection[str]) -> str:
-    """The first of some names, and how many there are."""
+    """Name the first, and say how many others there are."""
     return min(names) + (f" and {len(names) - 1} others" if len(names) > 1 else "")
 
 
 def read_attributes(path: str | Path) -> tuple[list[str], list[str], NDArray[np.uint8]]:
-    """The list of attributes, ``list_attr_celeba.txt`` or its ``.csv`` variant.
+    """Read the list of attributes, ``list_attr_celeba.txt`` or its ``.csv`` variant.
 
     Returns:
         Names of the N images, names of the 40 attributes, and their values (N, 40), 1 = present.
@@ -135,7 +137,7 @@ def read_attributes(path: str | Path) -> tuple[list[str], list[str], NDArray[np.
 
 
 def read_partition(path: str | Path) -> dict[str, int]:
-    """The official partition, ``list_eval_partition.txt`` or its ``.csv`` variant.
+    """Read the official partition, ``list_eval_partition.txt`` or its ``.csv`` variant.
 
     Returns:
         Name of each image -> 0 (train), 1 (val) or 2 (test).
@@ -159,12 +161,12 @@ def read_partition(path: str | Path) -> dict[str, int]:
 
 
 def _is_header(fields: list[str]) -> bool:
-    """Whether the first line of a partition names its columns and is not a row like the others."""
+    """Tell whether the first line of a partition names its columns and is not a row like the others."""
     return len(fields) == 2 and not image_name(fields[0]) and not re.search("[0-9]", fields[1])
 
 
 def _separator(path: Path) -> str | None:
-    """What is between the fields of a list; None of blanks."""
+    """Detect what separates the fields of a list; None stands for blanks."""
     with _reading(path) as file:
         first = next((line for line in file if line.strip()), "")
     signs = ",;\t" if path.suffix.lower() == ".csv" else ",;"  # elsewhere a tab is as good as a blank
@@ -172,7 +174,7 @@ def _separator(path: Path) -> str | None:
 
 
 def _fields(path: Path, separator: str | None) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line that is not blank."""
+    """Split each line that is not blank: its number and fields."""
     with _reading(path) as file:
         if separator is None:
             split = ((number, line.split()) for number, line in enumerate(file, start=1))
@@ -186,7 +188,7 @@ def _fields(path: Path, separator: str | None) -> Iterator[tuple[int, list[str]]
 
 @contextmanager
 def _reading(path: Path) -> Iterator[TextIO]:
-    """A list, opened as text; with or without the mark that Windows starts a text with."""
+    """Open a list as text, with or without the mark that Windows starts a text with."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             yield file

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import os
 import ssl
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 
+from mmjsd.data.writing import replacement
 from mmjsd.errors import MmjsdError
-from mmjsd.provenance.files import temporary_name
 
 __all__ = ["Official", "download", "explained", "from_google_drive", "from_urls", "is_intact"]
 
@@ -39,9 +38,9 @@ def download(dataset: str, files: Iterable[Official], by_hand: Iterable[str]) ->
     A file gets its name once all of it is there and has its checksum.
 
     Args:
-        dataset: its name, for people.
-        files: the files.
-        by_hand: names of what to get by hand where this fails.
+        dataset: Its name, for people.
+        files: The files.
+        by_hand: Names of what to get by hand where this fails.
 
     Raises:
         MmjsdError: no network, a host that refuses, a full disk, other content.
@@ -50,14 +49,9 @@ def download(dataset: str, files: Iterable[Official], by_hand: Iterable[str]) ->
         if is_intact(file.path, file.md5):
             continue
         try:
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = temporary_name(file.path)
-            try:
+            with replacement(file.path) as temporary:
                 file.fetch(temporary)
                 _refuse_other_content(temporary, file.md5)
-                os.replace(temporary, file.path)
-            finally:
-                temporary.unlink(missing_ok=True)
         except Exception as error:  # network, quota, disk and checksum errors of many libraries
             cause, remedy = explained(error)
             raise MmjsdError(
@@ -67,7 +61,7 @@ def download(dataset: str, files: Iterable[Official], by_hand: Iterable[str]) ->
 
 
 def is_intact(path: Path, md5: str) -> bool:
-    """Whether a file is there and has that checksum."""
+    """Tell whether a file is there and has that checksum."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -76,7 +70,7 @@ def is_intact(path: Path, md5: str) -> bool:
 
 
 def from_urls(*mirrors: str) -> Callable[[Path], None]:
-    """What fetches a file from the first of its mirrors that has it."""
+    """Make what fetches a file from the first of its mirrors that has it."""
 
     def fetch(path: Path) -> None:
         from torchvision.datasets.utils import download_url  # slow to import, and needed only here
@@ -96,7 +90,7 @@ def from_urls(*mirrors: str) -> Callable[[Path], None]:
 
 
 def from_google_drive(file: str) -> Callable[[Path], None]:
-    """What fetches the file that has this id there."""
+    """Make what fetches the file that has this id there."""
 
     def fetch(path: Path) -> None:
         from torchvision.datasets.utils import download_file_from_google_drive
@@ -107,7 +101,7 @@ def from_google_drive(file: str) -> Callable[[Path], None]:
 
 
 def explained(error: Exception) -> tuple[str, str]:
-    """The cause of a failed download, and what to do."""
+    """Explain a failed download: its cause, and what to do."""
     inner = error.reason if isinstance(error, URLError) else error
     said = " ".join(str(getattr(inner, "strerror", None) or inner).split())[:120]
     library = type(error).__module__.partition(".")[0]
@@ -139,7 +133,7 @@ def _refuse_other_content(path: Path, md5: str) -> None:
 
 
 def _is_of_disk(error: Exception) -> bool:
-    """Whether it is an error of this machine's files, as opposed to one of the network."""
+    """Tell an error of this machine's files from one of the network."""
     return (
         isinstance(error, OSError)
         and (bool(error.filename) or error.errno in _FULL)

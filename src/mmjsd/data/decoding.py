@@ -1,0 +1,212 @@
+"""Images decoded on all cores, whatever file they are in and however they are cut to size."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mmjsd.data.preparation import Unfit
+from mmjsd.errors import MmjsdError
+
+__all__ = ["SKIP", "Images", "Unreadable", "WrongSize", "decode"]
+
+Bytes = NDArray[np.uint8]
+Shape = tuple[int, ...]
+
+#: The remedy for images that are missing or damaged.
+SKIP = "replace it, or set the option skip_unreadable"
+
+_WORTH_A_WORKER = 2000  # images; fewer are decoded in the time a process takes to start
+
+
+class Images(NamedTuple):
+    """The images in an opened folder or zip file, by name."""
+
+    path: Path
+    """Of the folder or zip file."""
+    names: Set[str]
+    place: Callable[[str], str]
+    """Where an image is, for people."""
+    read: Callable[[str], bytes]
+    digest: Callable[[], str]
+    """The sha256 of the zip file, or one over all files of the folder that have been read."""
+
+
+class Unreadable(Exception):
+    """Images that cannot be read."""
+
+    def __init__(self, reasons: dict[str, str]):
+        self.reasons = reasons
+
+
+class WrongSize(Exception):
+    """How an image has another size than all must have, and what to do."""
+
+
+class _Fault(NamedTuple):
+    reason: str
+    skippable: bool = True
+
+
+#: By position in a block.
+Faults = dict[int, _Fault]
+
+
+def decode(
+    images: Images,
+    blocks: Sequence[list[str]],
+    read: Callable[[bytes], Bytes],
+    shape: Shape,
+    *,
+    skip: bool,
+) -> Generator[Bytes]:
+    """Decode the images that are named in each block, one process a core, and yield them in order.
+
+    Args:
+        images: Where they are.
+        blocks: Names.
+        read: Makes an image of the content of a file; raises :class:`WrongSize`, or ``Unfit`` where there is
+            none. Processes import it by its name.
+        shape: Of an image.
+        skip: Whether to go on after images that cannot be read.
+
+    Yields:
+        uint8 (N, *shape) for each block of N names.
+
+    Raises:
+        MmjsdError: an image cannot be read (unless ``skip``) or has another size.
+        Unreadable: some cannot be read. Nothing follows the first of them, but all the rest is looked at.
+    """
+    count = sum(map(len, blocks))
+    workers = min(_cores(), count // _WORTH_A_WORKER)
+    unreadable: dict[str, str] = {}
+    work = partial(_read_images, read=read, shape=shape)
+    with (
+        tqdm(total=count, desc=images.path.name, unit="image", disable=not sys.stderr.isatty()) as bar,
+        closing(_decoded(_read_blocks(blocks, images.read), work, workers)) as decoded,
+    ):
+        for names, (values, faults) in zip(blocks, decoded, strict=True):
+            for index, (reason, skippable) in sorted(faults.items()):
+                if not (skip and skippable):
+                    remedy = f"; {SKIP}" if skippable else ""
+                    raise MmjsdError(f"{images.place(names[index])} {reason}{remedy}")
+                unreadable[names[index]] = reason
+            bar.update(len(names))
+            if not unreadable:
+                yield values
+    if unreadable:
+        raise Unreadable(unreadable)
+
+
+def _read_blocks(
+    blocks: Iterable[list[str]], read: Callable[[str], bytes]
+) -> Iterator[tuple[list[bytes], Faults]]:
+    """Read the files named in each block: empty contents, and why, where one cannot be read."""
+    for names in blocks:
+        contents, faults = [], {}
+        for index, name in enumerate(names):
+            content = b""
+            try:
+                content = read(name)
+            except MemoryError:
+                raise
+            except Exception as error:  # zipfile raises whatever the damaged bytes lead it to
+                reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
+                faults[index] = _Fault(f"cannot be read ({reason})")
+            contents.append(content)
+        yield contents, faults
+
+
+def _decoded(
+    blocks: Iterable[tuple[list[bytes], Faults]],
+    work: Callable[[list[bytes]], tuple[Bytes, Faults]],
+    workers: int,
+) -> Generator[tuple[Bytes, Faults]]:
+    """Decode each block: its images in order, and what is wrong with the files that have none.
+
+    Processes, for threads are a fifth slower on two cores: Pillow holds the interpreter's lock for too much
+    of the time. Only some blocks are under way at any time, however many there are.
+    """
+    pool = _pool(workers) if workers > 1 else None
+    if pool is None:
+        for contents, unread in blocks:
+            images, faults = work(contents)
+            yield images, faults | unread
+        return
+    under_way: deque[tuple[Future[tuple[Bytes, Faults]], Faults]] = deque()
+    try:
+        for contents, unread in blocks:
+            under_way.append((pool.submit(work, contents), unread))
+            if len(under_way) > 2 * workers:
+                yield _next_result(under_way)
+        while under_way:
+            yield _next_result(under_way)
+    except BrokenProcessPool:
+        raise MmjsdError(
+            f"images: one of the {workers} processes that decode them died; free some memory, "
+            "and in a script of your own, guard the calls by `if __name__ == '__main__'`"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor | None:
+    """Start processes that wait for work; None where there can be none, for they talk through /dev/shm."""
+    try:
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker)
+        pool.submit(int)  # starts them
+    except (OSError, ImportError, NotImplementedError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
+        print(f"images: decoded by one process alone, for more cannot be started ({reason})", flush=True)
+        return None
+    return pool
+
+
+def _next_result(under_way: deque[tuple[Future[tuple[Bytes, Faults]], Faults]]) -> tuple[Bytes, Faults]:
+    future, unread = under_way.popleft()
+    images, faults = future.result()
+    return images, faults | unread
+
+
+def _prepare_worker() -> None:
+    # Ctrl+C is left to the parent, which stops its workers; if it dies otherwise, they follow
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _cores() -> int:
+    """Count the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _read_images(contents: list[bytes], read: Callable[[bytes], Bytes], shape: Shape) -> tuple[Bytes, Faults]:
+    """Decode N files: images (N, *shape), and what is wrong with the files that have none."""
+    images = np.zeros((len(contents), *shape), np.uint8)
+    faults = {}
+    for index, content in enumerate(contents):
+        try:
+            images[index] = read(content)
+        except WrongSize as error:
+            faults[index] = _Fault(str(error), skippable=False)
+        except Unfit as error:
+            faults[index] = _Fault(str(error))
+    return images, faults

@@ -1,0 +1,141 @@
+"""MNIST-SVHN-Text: images of MNIST and SVHN, matched by class, with the word of the digit."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from mmjsd.data.official import REPLACE, mnist, svhn
+from mmjsd.data.official.finding import find
+from mmjsd.data.sources import effective, files_of, origin
+from mmjsd.data.store import Split, Table, write_store
+from mmjsd.data.text import ALPHABET, word_table
+from mmjsd.errors import MmjsdError
+from mmjsd.provenance.files import sha256_file
+
+__all__ = ["LABELS", "MODALITIES", "build", "download_sources", "find_sources"]
+
+MODALITIES = ("mnist", "svhn", "text")
+LABELS = "class"
+
+_SPLITS = ("train", "test")
+
+#: No fewer than the clusters of the precision/recall distributions.
+Images = Annotated[int, Field(ge=20, le=500_000)]
+
+
+def find_sources(folder: str | Path) -> dict[str, Path]:
+    """Find the official files in ``folder`` or its usual subfolders (mnist, MNIST/raw, svhn, SVHN).
+
+    Returns:
+        Official name of each file -> its path; a plain idx file is preferred to a gzipped one.
+
+    Raises:
+        MmjsdError: files are missing; names all of them.
+    """
+    wanted = [names for split in _SPLITS for names in (*mnist.spellings(split), (svhn.FILES[split],))]
+    return find(folder, wanted, (*mnist.SUBFOLDERS, *svhn.SUBFOLDERS))
+
+
+def download_sources(folder: Path) -> dict[str, Path]:
+    """Download the official files that are not in ``folder`` yet: official name of each -> its path.
+
+    Raises:
+        MmjsdError: the line names the cause.
+    """
+    return mnist.download_mnist(folder) | svhn.download_svhn(folder)
+
+
+def build(
+    path: str | Path,
+    *,
+    source: str,
+    source_folder: str | Path,
+    seed: int,
+    max_per_class: Annotated[int, Field(ge=2, le=10**6)] = 10000,
+    pairs_per_sample: Annotated[int, Field(gt=0, le=100)] = 20,
+    standin_train: Images = 10000,
+    standin_test: Images = 2000,
+) -> None:
+    """Build the store.
+
+    Per class and split, the first n = min(count in MNIST, count in SVHN, ``max_per_class``) images of each
+    are matched by independent random permutations, ``pairs_per_sample`` times, and each pair with the word
+    at a random offset.
+
+    Args:
+        path: Store to write.
+        source: ``standin``, ``download``, or a folder with the official files.
+        source_folder: Where stand-in or downloaded files go.
+        seed: Seed of the stand-in and of the pairing.
+        max_per_class: Rows of a class used per split, at most.
+        pairs_per_sample: How often each row is paired.
+        standin_train: Training images of each stand-in source.
+        standin_test: Test images of each stand-in source.
+
+    Raises:
+        MmjsdError: the sources are faulty (see the readers), or a class has no images in one of them.
+    """
+
+    def standin(folder: Path) -> dict[str, Path]:
+        from mmjsd.data.standin.digits import write_mnist, write_svhn  # slow to import
+
+        counts = {"train": standin_train, "test": standin_test, "seed": seed}
+        return write_mnist(folder, **counts) | write_svhn(folder, **counts)
+
+    files = files_of(source, source_folder, standin=standin, download=download_sources, find=find_sources)
+    plain = {name.removesuffix(".gz"): path for name, path in files.items()}
+    rng = np.random.default_rng(seed)
+    splits = {}
+    for split in _SPLITS:
+        images, labels, house_numbers = (plain[name] for name in (*mnist.FILES[split], svhn.FILES[split]))
+        splits[split] = _matched((images, labels, house_numbers), split, rng, max_per_class, pairs_per_sample)
+    options: dict[str, Any] = {
+        "max_per_class": max_per_class,
+        "pairs_per_sample": pairs_per_sample,
+        "standin_train": standin_train,
+        "standin_test": standin_test,
+    }
+    write_store(
+        path,
+        kind="mnist_svhn_text",
+        modalities=MODALITIES,
+        classes=[str(digit) for digit in range(10)],
+        seed=seed,
+        params={"source": origin(source), **effective(source, options)},
+        sources={name: sha256_file(file) for name, file in files.items()},
+        splits=splits,
+    )
+
+
+def _matched(
+    files: tuple[Path, Path, Path], split: str, rng: np.random.Generator, max_per_class: int, times: int
+) -> Split:
+    """Match the images of one split by class; the files are MNIST's images and labels, and SVHN's."""
+    read = {"mnist": mnist.read_mnist(*files[:2]), "svhn": svhn.read_svhn(files[2])}
+    words, word_labels = word_table()
+    rows: dict[str, list[NDArray[np.int64]]] = {modality: [] for modality in read}
+    pairs, start = [], 0
+    for digit in range(10):
+        of_digit = [np.flatnonzero(labels == digit) for _, labels in read.values()]
+        for file, there in zip(files[1:], of_digit, strict=True):
+            if not len(there):
+                raise MmjsdError(f"{file}: has no {digit} for the {split} split; {REPLACE}")
+        n = min(max_per_class, *map(len, of_digit))
+        for modality, there in zip(read, of_digit, strict=True):
+            rows[modality].append(there[:n])
+        # row r of both tables is of this class for start <= r < start + n
+        orders = [rng.permuted(np.tile(np.arange(n), (times, 1)), axis=1).ravel() + start for _ in of_digit]
+        texts = rng.choice(np.flatnonzero(word_labels == digit), times * n)
+        pairs.append(np.stack([*orders, texts], axis=1))
+        start += n
+    tables, labels_of = {}, {}
+    for modality, (images, labels) in read.items():
+        used = np.concatenate(rows[modality])
+        labels_of[modality] = labels[used]
+        tables[modality] = Table("image", images[used], labels_of[modality])
+    tables["text"] = Table("text", words, word_labels, ALPHABET)
+    samples = np.concatenate(pairs).astype(np.int32)
+    return Split(tables, samples, labels_of["mnist"][samples[:, 0]])

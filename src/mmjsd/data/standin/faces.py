@@ -1,0 +1,70 @@
+"""Files of CelebA: drawn faces, and the lists of their attributes and splits."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mmjsd.data.standin.attributes import ATTRIBUTES, sample_attributes
+from mmjsd.data.standin.portrait.face import draw_face
+from mmjsd.data.writing import explaining, replacing
+
+__all__ = ["write_faces"]
+
+_QUALITY = 90  # of the JPEG files
+
+
+def write_faces(folder: str | Path, *, train: int, val: int, test: int, seed: int) -> dict[str, Path]:
+    """Write ``train`` + ``val`` + ``test`` faces and the lists of their attributes and splits.
+
+    Numbered images that a larger run left there are removed. Old lists are removed first and new ones written
+    last, so that the images of an unfinished run have none.
+
+    Returns:
+        ``img_align_celeba/``, ``list_attr_celeba.txt`` and ``list_eval_partition.txt`` -> their paths.
+
+    Raises:
+        MmjsdError: a file cannot be written.
+    """
+    folder = Path(folder)
+    images = folder / "img_align_celeba"
+    attributes_list, partition_list = folder / "list_attr_celeba.txt", folder / "list_eval_partition.txt"
+    count = train + val + test
+    attributes = sample_attributes(count, np.random.default_rng(seed))
+    names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
+    unfinished = images / ".unfinished"  # always the same, so that a killed run leaves one at most
+    with explaining(images):
+        images.mkdir(parents=True, exist_ok=True)
+    for path in (attributes_list, partition_list):
+        with explaining(path):
+            path.unlink(missing_ok=True)
+    with explaining(images):
+        for left in {path.name for path in images.glob("[0-9]*.jpg")}.difference(names):
+            (images / left).unlink()
+        shown = tqdm(names, desc="stand-in faces", unit="face", disable=not sys.stderr.isatty())
+        for number, (name, row) in enumerate(zip(shown, attributes, strict=True)):
+            # a generator of its own: a face does not depend on how many others there are
+            face = draw_face(row, np.random.default_rng([seed, number]))
+            content = BytesIO()
+            face.save(content, "JPEG", quality=_QUALITY)
+            unfinished.write_bytes(content.getvalue())
+            os.replace(unfinished, images / name)
+    values = np.where(attributes, " 1", "-1")
+    rows = [f"{name} {' '.join(row)}" for name, row in zip(names, values, strict=True)]
+    _write(attributes_list, [str(count), " ".join(ATTRIBUTES) + " ", *rows])
+    parts = np.repeat([0, 1, 2], [train, val, test])
+    _write(partition_list, [f"{name} {part}" for name, part in zip(names, parts, strict=True)])
+    return {
+        "img_align_celeba/": images,
+        "list_attr_celeba.txt": attributes_list,
+        "list_eval_partition.txt": partition_list,
+    }
+
+
+def _write(path: Path, lines: Sequence[str]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")

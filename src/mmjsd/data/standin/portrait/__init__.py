@@ -1,0 +1,1 @@
+"""Drawn faces, most of whose attributes show."""
