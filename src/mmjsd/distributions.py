@@ -13,7 +13,14 @@ from torch import Tensor
 
 from mmjsd.devices import widest_float
 
-__all__ = ["Gaussian", "jensen_shannon", "kl_divergence", "product_of_experts", "stratified_mixture"]
+__all__ = [
+    "Gaussian",
+    "jensen_shannon",
+    "kl_divergence",
+    "product_of_experts",
+    "stratified_mixture",
+    "with_prior",
+]
 
 
 class Gaussian(NamedTuple):
@@ -48,6 +55,12 @@ class Gaussian(NamedTuple):
     def at(self, *index: Any) -> "Gaussian":
         """Both tensors indexed alike."""
         return Gaussian(self.mean[index], self.log_variance[index])
+
+
+def with_prior(experts: Gaussian) -> Gaussian:
+    """Stack N(0, I) behind the experts, as one more: (E, B, D) -> (E + 1, B, D)."""
+    mean = torch.cat([experts.mean, torch.zeros_like(experts.mean[:1])])
+    return Gaussian(mean, torch.cat([experts.log_variance, torch.zeros_like(experts.mean[:1])]))
 
 
 def kl_divergence(q: Gaussian, p: Gaussian | None = None) -> Tensor:
