@@ -12,7 +12,8 @@ from filelock import FileLock
 
 from mmjsd import params
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
-from mmjsd.data.text import ALPHABET, word_table
+from mmjsd.data.text import word_table
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.training import train
 from project import PARAMS, Outcome, Project

@@ -3,8 +3,8 @@ import torch
 
 from conftest import make_run
 from mmjsd.data.batches import Batch, ResidentSplit
-from mmjsd.distributions import kl_divergence, product_of_experts
-from mmjsd.models.vae import modalities_of, with_prior
+from mmjsd.data.store import modalities_of
+from mmjsd.distributions import kl_divergence, product_of_experts, with_prior
 from mmjsd.objectives import MMJSD, MMVAE, MVAE, OBJECTIVES
 from mmjsd.training import build_model
 

@@ -10,7 +10,7 @@ import pytest
 
 from mmjsd import checkpoint, tracking
 from mmjsd.errors import MmjsdError
-from mmjsd.models.vae import Modality
+from mmjsd.modalities import Modality
 from mmjsd.params import Dataset, Evaluation, Run
 from mmjsd.training import build_model
 

@@ -14,8 +14,15 @@ import torch
 from torch import Tensor
 
 from mmjsd.data.batches import Batch
-from mmjsd.distributions import jensen_shannon, kl_divergence, product_of_experts, stratified_mixture
-from mmjsd.models.vae import Fusion, Modality, MultimodalVAE, Posteriors, with_prior
+from mmjsd.distributions import (
+    jensen_shannon,
+    kl_divergence,
+    product_of_experts,
+    stratified_mixture,
+    with_prior,
+)
+from mmjsd.modalities import Modality
+from mmjsd.models.vae import Fusion, MultimodalVAE, Posteriors
 from mmjsd.params import Run
 
 __all__ = ["MMJSD", "MMVAE", "MVAE", "OBJECTIVES", "Loss"]

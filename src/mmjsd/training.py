@@ -16,11 +16,12 @@ from tqdm import tqdm
 from mmjsd import checkpoint
 from mmjsd.compilation import compiled, repays_compilation
 from mmjsd.data.batches import Batch, ResidentSplit, StreamedSplit, fits
-from mmjsd.data.store import Store
+from mmjsd.data.store import Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted
-from mmjsd.models.vae import Modality, MultimodalVAE, modalities_of
+from mmjsd.modalities import Modality
+from mmjsd.models.vae import MultimodalVAE
 from mmjsd.objectives import OBJECTIVES, fusion_of
 from mmjsd.params import Run
 from mmjsd.records import atomic_write, sha256_file

@@ -15,8 +15,9 @@ from mmjsd.data import digits
 from mmjsd.data.digits import build, fetch_sources, find_sources, read_idx, read_mnist, read_svhn
 from mmjsd.data.standin import write_mnist, write_svhn
 from mmjsd.data.store import Split, read_store
-from mmjsd.data.text import WORDS, decode
+from mmjsd.data.text import WORDS
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import decode
 from mmjsd.records import sha256_file
 
 STANDIN = {"standin_train": 330, "standin_test": 120}

@@ -19,8 +19,9 @@ from mmjsd.data.face_lists import read_attributes, read_partition
 from mmjsd.data.faces import build, digest_images, find_sources
 from mmjsd.data.standin_faces import ATTRIBUTES, write_faces
 from mmjsd.data.store import Store, read_store
-from mmjsd.data.text import attribute_texts, decode
+from mmjsd.data.text import attribute_texts
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import decode
 from mmjsd.records import sha256_file
 
 STANDIN = {"standin_train": 12, "standin_val": 4, "standin_test": 5}

@@ -20,8 +20,8 @@ from mmjsd.evaluation import coherence, evaluate, load_trained, representation
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.evaluation.quality import precision_recall_distribution
 from mmjsd.metrics import read_metrics
+from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import Classifier, load_classifier, train_classifier
-from mmjsd.models.vae import Modality
 from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.summary import summarise
 from mmjsd.reporting.tables import compare

@@ -15,6 +15,7 @@ from torch_fidelity.metric_fid import (
 import mmjsd.evaluation.quality
 from conftest import make_run
 from mmjsd.data.batches import ResidentSplit
+from mmjsd.data.store import modalities_of
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import subsets
 from mmjsd.evaluation.latents import UnimodalPosteriors
@@ -24,7 +25,6 @@ from mmjsd.evaluation.quality import (
     precision_recall_distribution,
     qualities,
 )
-from mmjsd.models.vae import modalities_of
 from mmjsd.training import build_model
 
 Array = NDArray[np.float64]

@@ -28,10 +28,9 @@ from mmjsd import checkpoint, params, pipeline
 from mmjsd.cli import main
 from mmjsd.data import face_images, face_lists
 from mmjsd.data.digits import read_idx, read_svhn
-from mmjsd.data.store import write_store
+from mmjsd.data.store import modalities_of, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.models.classifiers import Classifier
-from mmjsd.models.vae import modalities_of
 from mmjsd.records import staleness
 from mmjsd.training import load_model
 

@@ -13,8 +13,8 @@ from conftest import make_run
 from mmjsd.data.store import Split, read_store, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import evaluate
+from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import train_classifier
-from mmjsd.models.vae import Modality
 from mmjsd.params import Evaluation
 from mmjsd.reporting import canvas, figures, generate
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures

@@ -15,8 +15,9 @@ from mmjsd.data.download import Official, download, from_urls, is_intact
 from mmjsd.data.official import find
 from mmjsd.data.standin import write_mnist, write_svhn
 from mmjsd.data.store import Split, Table, write_store
-from mmjsd.data.text import ALPHABET, word_table
+from mmjsd.data.text import word_table
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.records import atomic_write, sha256_file
 
 __all__ = ["build", "fetch_sources", "find_sources", "read_idx", "read_mnist", "read_svhn"]

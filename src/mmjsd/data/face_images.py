@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from mmjsd.data.face_lists import REPLACE, image_name
 from mmjsd.data.official import is_foreign
-from mmjsd.data.preparation import FACE, Unfit, prepare_image
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.image import FACE, prepare_image
+from mmjsd.modalities.preparation import Unfit
 from mmjsd.records import sha256_file
 
 __all__ = ["FOLDER", "SIZE", "SKIP", "Images", "Unreadable", "decode", "digest_images", "extent", "opened"]

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mmjsd.data.text import ALPHABET, spelled
+from mmjsd.data.text import spelled
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import ALPHABET
 
 __all__ = [
     "REPLACE",

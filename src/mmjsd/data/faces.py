@@ -18,8 +18,9 @@ from mmjsd.data.face_lists import REPLACE, SPLITS, read_lists, some_of
 from mmjsd.data.official import find
 from mmjsd.data.standin_faces import write_faces
 from mmjsd.data.store import Split, Stream, Table, write_store
-from mmjsd.data.text import ALPHABET, attribute_texts
+from mmjsd.data.text import attribute_texts
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.records import sha256_file
 
 __all__ = ["build", "digest_images", "extent", "fetch_sources", "find_sources"]

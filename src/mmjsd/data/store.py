@@ -24,7 +24,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mmjsd import registry
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities import Modality, kind_of
 from mmjsd.records import sha256_file, temporary_name
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Stream",
     "Table",
     "describe",
+    "modalities_of",
     "read_store",
     "replacing",
     "shortage",
@@ -43,9 +46,6 @@ __all__ = [
 
 FORMAT = "mmjsd-multimodal"
 VERSION = 1
-
-#: Of each kind of modality: type and number of axes of its data.
-_FORMS = {"image": (np.uint8, 4), "text": (np.uint8, 2), "vector": (np.float32, 2)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Table:
     """The distinct items of one modality in one split."""
 
     kind: str
-    """`image`, `text` or `vector`."""
+    """`image`, `text`, `vector`, ...: a kind of modality."""
     data: NDArray[Any]
     """image: uint8 (N, C, H, W); text: uint8 token ids (N, L); vector: float32 (N, D)."""
     labels: NDArray[Any]
@@ -112,6 +112,11 @@ class Split:
             tables[name] = Table(table.kind, table.data[used], table.labels[used], table.alphabet)
             columns.append(np.where(column < 0, -1, place))
         return Split(tables, np.stack(columns, 1).astype(np.int32), self.labels[samples])
+
+
+def modalities_of(split: Split) -> list[Modality]:
+    """List the modalities of a split, in their order."""
+    return [Modality(name, t.kind, tuple(t.shape), t.size) for name, t in split.modalities.items()]
 
 
 @dataclass(frozen=True)
@@ -398,18 +403,20 @@ def _fault(modalities: Sequence[str], classes: Sequence[str], splits: Mapping[st
 
 
 def _table_fault(table: Table) -> str | None:
-    if table.kind not in _FORMS:
-        return f"data has the kind {table.kind}, not one of {', '.join(_FORMS)}"
-    dtype, axes = _FORMS[table.kind]
-    if table.data.dtype != dtype or table.data.ndim != axes:
-        return f"data is {table.data.dtype} {table.data.shape}, not {np.dtype(dtype)} with {axes} axes"
+    kinds = registry.entries("modalities")
+    if table.kind not in kinds:
+        return f"data has the kind {table.kind}, not one of {', '.join(kinds)}"
+    kind = kind_of(table.kind)
+    if table.data.dtype != kind.DTYPE or table.data.ndim != kind.AXES:
+        form = f"{np.dtype(kind.DTYPE)} with {kind.AXES} axes"
+        return f"data is {table.data.dtype} {table.data.shape}, not {form}"
     if not table.data.size:
         return "data is empty"
-    if (table.kind == "text") != (table.alphabet is not None):
+    if (kind.ALPHABET is None) != (table.alphabet is None):
         return "data must have an alphabet if it is text, and only then"
     if table.alphabet is not None and table.data.max() >= len(table.alphabet):
         return f"data has token {table.data.max()}, but the alphabet has {len(table.alphabet)} symbols"
-    if table.kind == "vector" and not np.isfinite(table.data).all():
+    if np.issubdtype(kind.DTYPE, np.floating) and not np.isfinite(table.data).all():
         return "data has values that are not finite"
     return None
 

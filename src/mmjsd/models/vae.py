@@ -10,34 +10,16 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from mmjsd.data.batches import as_input
-from mmjsd.data.preparation import prepare
-from mmjsd.data.store import Split
-from mmjsd.distributions import Gaussian, product_of_experts, stratified_mixture
+from mmjsd.distributions import Gaussian, product_of_experts, stratified_mixture, with_prior
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities import Modality, kind_of
+from mmjsd.modalities.preparation import prepare
 from mmjsd.models import networks
-from mmjsd.models.likelihoods import likelihood_mean, log_likelihood
 
-__all__ = ["Fusion", "Modality", "MultimodalVAE", "Posteriors", "modalities_of"]
+__all__ = ["Fusion", "MultimodalVAE", "Posteriors"]
 
 Fusion = Literal["geometric", "mixture", "product_with_prior"]
 """How posteriors of a subset become one: geometric mean (dynamic prior), mixture, product with the prior."""
-
-
-class Modality(NamedTuple):
-    """What the model needs to know of a modality."""
-
-    name: str
-    kind: str
-    """`image`, `text` or `vector`."""
-    shape: tuple[int, ...]
-    size: int
-    """Data size: values of one sample (characters of a text)."""
-
-
-def modalities_of(split: Split) -> list[Modality]:
-    """The modalities of a store's split, in their order."""
-    return [Modality(name, t.kind, tuple(t.shape), t.size) for name, t in split.modalities.items()]
 
 
 class Posteriors(NamedTuple):
@@ -94,7 +76,7 @@ class MultimodalVAE(nn.Module):
     def prepare(self, given: Mapping[str, Any]) -> dict[str, Tensor]:
         """Turn files, pictures, arrays and words into what `encode` and `generate` take.
 
-        They are prepared as those the model was trained on; :mod:`mmjsd.data.preparation` says how.
+        They are prepared as those the model was trained on; :mod:`mmjsd.modalities.preparation` says how.
 
         Args:
             given: modality -> what it is, or a list: ``{"image": "face.jpg", "text": ["smiling", "young"]}``.
@@ -107,8 +89,8 @@ class MultimodalVAE(nn.Module):
         Raises:
             MmjsdError: no such modality, what cannot be shown faithfully, or lists of different lengths.
         """
-        rows = prepare(given, {name: (m.kind, m.shape) for name, m in self.modalities.items()})
-        return {name: as_input(torch.from_numpy(values).to(self.device)) for name, values in rows.items()}
+        rows = {name: torch.from_numpy(x) for name, x in prepare(given, self.modalities.values()).items()}
+        return {name: kind_of(self.modalities[name]).as_input(x.to(self.device)) for name, x in rows.items()}
 
     def encode(self, values: Mapping[str, Tensor]) -> Posteriors:
         """Unimodal posteriors of the given modalities, (B, ...) each, experts in the order given.
@@ -164,12 +146,12 @@ class MultimodalVAE(nn.Module):
         return self.decoders[name](torch.cat([private, shared], dim=-1))
 
     def decode_mean(self, name: str, private: Tensor, shared: Tensor) -> Tensor:
-        """Mean of p(x_j | s_j, c): an image as it is, character probabilities (B, L, A) of a text."""
-        return likelihood_mean(self.modalities[name].kind, self.decode(name, private, shared))
+        """Mean of p(x_j | s_j, c): an image as it is, character probabilities (B, L, A) of a text, ..."""
+        return kind_of(self.modalities[name]).likelihood_mean(self.decode(name, private, shared))
 
     def log_likelihood(self, name: str, output: Tensor, x: Tensor) -> Tensor:
         """log p(x_j | s_j, c) in nats from the decoder's output: -> (B,)."""
-        return log_likelihood(self.modalities[name].kind, output, x, self.likelihood_scale)
+        return kind_of(self.modalities[name]).log_likelihood(output, x, self.likelihood_scale)
 
     @torch.no_grad()
     def generate(
@@ -192,7 +174,7 @@ class MultimodalVAE(nn.Module):
             MmjsdError: neither `given` nor `n`, or inputs that do not fit the model.
         """
         if given:
-            self._refuse_unscaled(given)
+            self._refuse_out_of_range(given)
             experts = self.encode({name: x.to(self.device) for name, x in given.items()}).shared
             experts = Gaussian(*(t.repeat_interleave(n or 1, dim=1) for t in experts))
             posterior = self.posterior(experts, tuple(given), generator)
@@ -223,24 +205,22 @@ class MultimodalVAE(nn.Module):
                 raise MmjsdError(
                     f"encode: the model has no modality {name!r}; it has {', '.join(self.modalities)}"
                 )
-            shape = self.modalities[name].shape
-            if tuple(x.shape[1 : 1 + len(shape)]) != shape:
+            shape, symbols = self.modalities[name].shape, kind_of(self.modalities[name]).ALPHABET
+            if symbols is not None and x.is_floating_point():
+                shape = (*shape, len(symbols))
+            if tuple(x.shape[1:]) != shape:
                 raise MmjsdError(f"encode: {name} must have shape (B, *{shape}), got {tuple(x.shape)}")
-            if self.modalities[name].kind != "text" and not x.is_floating_point():
-                raise MmjsdError(f"encode: {name} must be floats, got {x.dtype}; `prepare` makes them")
+            if not x.is_floating_point() and (symbols is None or x.dtype != torch.int64):
+                wanted = "floats" if symbols is None else "int64 or floats"
+                raise MmjsdError(f"encode: {name} must be {wanted}, got {x.dtype}; `prepare` makes them")
         return values
 
-    def _refuse_unscaled(self, given: Mapping[str, Tensor]) -> None:
-        for name, x in given.items():
-            is_image = name in self.modalities and self.modalities[name].kind == "image"
-            if is_image and x.numel() and not (x.min() >= 0 and x.max() <= 1):
+    def _refuse_out_of_range(self, given: Mapping[str, Tensor]) -> None:
+        for name, x in self._checked(given).items():
+            least, greatest = kind_of(self.modalities[name]).RANGE
+            if x.numel() and not (x.min() >= least and x.max() <= greatest):
                 low, high = x.min().item(), x.max().item()
                 raise MmjsdError(
-                    f"generate: {name} must be in 0..1, got {low:.4g}..{high:.4g}; `prepare` scales images"
+                    f"generate: {name} must be in {least:.4g}..{greatest:.4g}, got {low:.4g}..{high:.4g}; "
+                    "`prepare` makes such inputs"
                 )
-
-
-def with_prior(experts: Gaussian) -> Gaussian:
-    """The experts and N(0, I) as one more, the last: (E, B, D) -> (E + 1, B, D)."""
-    mean = torch.cat([experts.mean, torch.zeros_like(experts.mean[:1])])
-    return Gaussian(mean, torch.cat([experts.log_variance, torch.zeros_like(experts.mean[:1])]))
