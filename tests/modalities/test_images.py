@@ -58,9 +58,12 @@ def test_images_of_every_shape_are_drawn(shape: tuple[int, ...]) -> None:
         figure.canvas.draw()
     (drawn,) = axes.get_images()
     assert drawn.get_extent() == [1, 3, 5, 3]
-    height, width = shape[1] + 2, shape[2] + 2
-    pixels = np.asarray(drawn.get_array())
-    assert pixels.shape[:2] == (2 * height, 2 * width)
-    assert (pixels[1 : height - 1, 1 : width - 1] == 0).all()
-    assert (pixels[1 : height - 1, width + 1 : -1] == 51).all()
-    assert (pixels[height:] == 255).all()
+    # a cell is square, and an image in its middle as high and wide as it is
+    side = max(shape[1:]) + 2
+    pixels = np.asarray(drawn.get_array()).reshape(2 * side, 2 * side, -1)
+    top, left = ((side - length) // 2 for length in shape[1:])
+    for column, value in ((0, 0), (side, 51)):
+        cell = pixels[:side, column : column + side]
+        assert (cell[top : top + shape[1], left : left + shape[2]] == value).all()
+        assert (cell != 255).any(2).sum() == shape[1] * shape[2]
+    assert (pixels[side:] == 255).all()

@@ -334,9 +334,11 @@ def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: 
 
 
 def _tiled(pictures: Bytes, rows: int, columns: int) -> Bytes:
-    """One picture of all (N, H, W, C), with a rim of a pixel around each."""
+    """One picture of all (N, H, W, C), each in the middle of a square, with a rim of a pixel around it."""
     missing = rows * columns - len(pictures)
-    rimmed = np.pad(pictures, ((0, missing), (1, 1), (1, 1), (0, 0)), constant_values=255)
+    gaps = [max(pictures.shape[1:3]) - length for length in pictures.shape[1:3]]
+    around = [(1 + gap // 2, 1 + gap - gap // 2) for gap in gaps]
+    rimmed = np.pad(pictures, ((0, missing), *around, (0, 0)), constant_values=255)
     _, height, width, channels = rimmed.shape
     sheet = rimmed.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
     return sheet.reshape(rows * height, columns * width, channels)
