@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmjsd import registry
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.records import Product, sha256_file
@@ -123,7 +124,7 @@ def classifier(params: Params, key: str, modality: str) -> Product:
         outputs=(folder / "model.pt", folder / "metrics.json"),
         params={"modality": modality, "epochs": params.evaluation.classifier_epochs, "seed": chosen.seed},
         inputs=(store(key),),
-        code=("mmjsd.models.classifiers",),
+        code=("mmjsd.models.classifiers", *_named("modalities")),
         benchmark=_BENCHMARKS / key / "classifiers" / f"{modality}.tsv",
     )
 
@@ -138,7 +139,7 @@ def training(params: Params, run: str, seed: int) -> Product:
         outputs=(folder / "model.pt", folder / "history.csv"),
         params={**chosen.model_dump(), "seed": seed},
         inputs=(store(chosen.dataset),),
-        code=("mmjsd.training",),
+        code=("mmjsd.training", *_named("modalities", "networks")),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "train.tsv",
         scratch=(folder / "checkpoint.pt",),
     )
@@ -163,7 +164,7 @@ def evaluation(params: Params, run: str, seed: int) -> Product:
         outputs=(folder / "metrics.json", folder / "prd.csv"),
         params=settings,
         inputs=(folder / "model.pt", folder / "history.csv", store(chosen.dataset), *judges),
-        code=("mmjsd.evaluation",),
+        code=("mmjsd.evaluation", *_named("modalities", "networks")),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "evaluate.tsv",
         sources=sources,
     )
@@ -181,7 +182,7 @@ def figures(params: Params, run: str, seed: int) -> Product:
         outputs=_pictures(folder / "figures", names),
         params={},
         inputs=(folder / "model.pt", folder / "metrics.json", store(chosen.dataset)),
-        code=("mmjsd.reporting.figures",),
+        code=("mmjsd.reporting.figures", *_named("modalities", "networks")),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "figures.tsv",
     )
 
@@ -229,7 +230,7 @@ def tracking(params: Params, run: str, seed: int) -> Product:
             *(folder / "model.pt", folder / "history.csv", folder / "metrics.json", store(chosen.dataset)),
             *figures(params, run, seed).outputs,
         ),
-        code=("mmjsd.tracking",),
+        code=("mmjsd.tracking", *_named("modalities", "networks")),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "track.tsv",
     )
 
@@ -310,6 +311,12 @@ def publication(params: Params) -> Product:
 def gpus(device: str) -> int:
     """How many GPUs a step with this `device` parameter uses: one where there is any, unless told not to."""
     return int(device != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def _named(*groups: str) -> tuple[str, ...]:
+    """Modules that a step finds in the registry rather than by importing them."""
+    places = [place for group in groups for place in registry.entries(group).values()]
+    return tuple(place.partition(":")[0] for place in places)
 
 
 def _rows(params: Params) -> list[dict[str, Any]]:
