@@ -129,4 +129,4 @@ def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: 
     across = np.linspace(0.1, 0.9, values.shape[1] + 1).repeat(2)
     cells = np.arange(len(values))[:, None]
     outlines = np.stack([left + cells % columns + across, top + cells // columns + 0.5 - heights], -1)
-    axes.add_collection(PolyCollection(outlines, color="black", linewidths=0.4), autolim=False)
+    axes.add_collection(PolyCollection(list(outlines), color="black", linewidths=0.4), autolim=False)
