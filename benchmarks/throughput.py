@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmjsd.data.batches import Batch, ResidentSplit
-from mmjsd.data.store import Split, Table
-from mmjsd.data.text import ALPHABET, word_table
+from mmjsd.data.store import Split, Table, modalities_of
+from mmjsd.data.text import word_table
 from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
-from mmjsd.models.vae import modalities_of
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.objectives import OBJECTIVES
 from mmjsd.params import Run
 from mmjsd.training.model_file import build_model

@@ -11,6 +11,7 @@ from mmjsd.distributions import (
     kl_divergence,
     product_of_experts,
     stratified_mixture,
+    with_prior,
 )
 
 
@@ -196,3 +197,10 @@ def test_mixture_with_weights_per_sample_keeps_the_proportions():
     weights = torch.tensor([0.5, 0.3, 0.2])[:, None].expand(3, 100)
     counts = torch.bincount(chosen(weights, 100), minlength=3)
     torch.testing.assert_close(counts, torch.tensor([50, 30, 20]), atol=1, rtol=0)
+
+
+def test_with_prior_adds_a_standard_normal():
+    e = with_prior(Gaussian(torch.ones(2, 3, 4), torch.ones(2, 3, 4)))
+    assert e.mean.shape == (3, 3, 4)
+    assert not e.mean[2].any()
+    assert not e.log_variance[2].any()

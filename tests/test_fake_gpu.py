@@ -12,18 +12,19 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from support.samples import make_run
-from mmjsd.data.batches import Batch, as_input
+from mmjsd.data.batches import Batch
 from mmjsd.distributions import Gaussian
 from mmjsd.evaluation import latents, likelihood
 from mmjsd.evaluation.embeddings import classifier_embedding
-from mmjsd.models.classifiers import Classifier, _varied
-from mmjsd.models.vae import Modality, MultimodalVAE
+from mmjsd.modalities import Modality, kind_of
+from mmjsd.models.classifiers import Classifier
+from mmjsd.models.vae import MultimodalVAE
 from mmjsd.objectives import OBJECTIVES
 from mmjsd.params import Run
 from mmjsd.subsets import subsets
 from mmjsd.training.loop import _warmup
 from mmjsd.training.model_file import build_model
+from support.samples import make_run
 
 CUDA = torch.device("cuda", 0)
 COUNT = 6
@@ -68,10 +69,14 @@ def built(modalities: list[Modality], mode: FakeTensorMode, **options) -> tuple[
     return run, model
 
 
+def as_input(modality: Modality, rows: Tensor) -> Tensor:
+    return kind_of(modality).as_input(rows)
+
+
 def inputs(modalities: list[Modality]) -> dict[str, Tensor]:
     """Stored rows, as networks take them."""
     return {
-        m.name: as_input(torch.zeros(COUNT, *m.shape, dtype=torch.uint8, device=CUDA)) for m in modalities
+        m.name: as_input(m, torch.zeros(COUNT, *m.shape, dtype=torch.uint8, device=CUDA)) for m in modalities
     }
 
 
@@ -102,7 +107,7 @@ def conditions(modalities: list[Modality]) -> Iterator[tuple[str, ...]]:
 @pytest.mark.parametrize("options", RUNS, ids=lambda o: "-".join(o.values()))
 def test_generating(mode, options, monkeypatch):
     monkeypatch.setattr(
-        MultimodalVAE, "_refuse_unscaled", lambda *_: None
+        MultimodalVAE, "_refuse_out_of_range", lambda *_: None
     )  # it asks for values: there are none
     _, model = built(DIGITS, mode, private_latent=2, **options)
     with mode:
@@ -153,7 +158,7 @@ def test_likelihood_and_coherence(mode, options):
 def judge(modality: Modality, mode: FakeTensorMode) -> Classifier:
     classifier = Classifier(modality, 10).eval()
     with torch.no_grad():
-        classifier(as_input(torch.zeros(1, *modality.shape, dtype=torch.uint8)))  # its lazy layer
+        classifier(as_input(modality, torch.zeros(1, *modality.shape, dtype=torch.uint8)))  # its lazy layer
     on_cuda(classifier, mode)
     return classifier
 
@@ -162,8 +167,8 @@ def judge(modality: Modality, mode: FakeTensorMode) -> Classifier:
 def test_classifiers(mode, modality):
     classifier = judge(modality, mode).train()
     with mode:
-        x = as_input(torch.zeros(COUNT, *modality.shape, dtype=torch.uint8, device=CUDA))
-        logits = classifier(_varied(x, modality.kind))
+        x = as_input(modality, torch.zeros(COUNT, *modality.shape, dtype=torch.uint8, device=CUDA))
+        logits = classifier(kind_of(modality).vary(x))
         labels = torch.zeros(COUNT, dtype=torch.int64, device=CUDA)
         assert nn.functional.cross_entropy(logits.float(), labels).device == CUDA
 

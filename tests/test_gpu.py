@@ -6,9 +6,9 @@ import os
 
 import pytest
 import torch
+from test_training import assert_same_weights, begun_again_and_again, losses
 
 import mmjsd
-from support.samples import make_run
 from mmjsd import environment
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.devices import as_float64, image_layout, memory_budget, pick_device, pick_precision
@@ -19,7 +19,7 @@ from mmjsd.params import Evaluation
 from mmjsd.reporting.figures import draw_run
 from mmjsd.training.loop import train
 from mmjsd.training.model_file import load_model
-from test_training import assert_same_weights, begun_again_and_again, losses
+from support.samples import make_run
 
 pytestmark = pytest.mark.skipif(not torch.accelerator.is_available(), reason="there is no GPU here")
 

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from support.samples import make_run
 from mmjsd.data.batches import Batch, ResidentSplit
-from mmjsd.distributions import kl_divergence, product_of_experts
-from mmjsd.models.vae import modalities_of, with_prior
+from mmjsd.data.store import modalities_of
+from mmjsd.distributions import kl_divergence, product_of_experts, with_prior
 from mmjsd.objectives import MMJSD, MMVAE, MVAE, OBJECTIVES
 from mmjsd.training.model_file import build_model
+from support.samples import make_run
 
 SUBSPACES = {"private_latent": 4, "beta_style": 3.0, "style_weights": {"text": 5.0}}
 

@@ -12,22 +12,22 @@ import torch
 import torchgen
 import yaml
 from matplotlib.figure import Figure
+from test_training import assert_same_weights, begun_again_and_again, losses
 
 import mmjsd
-from support.samples import make_run, make_split
 from mmjsd import checkpoint
 from mmjsd.data import batches
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
-from mmjsd.data.text import ALPHABET
 from mmjsd.distributions import Gaussian, stratified_mixture
 from mmjsd.evaluation import evaluate
-from mmjsd.models import classifiers
+from mmjsd.modalities import image
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.params import Evaluation
 from mmjsd.reporting.figures import draw_run
 from mmjsd.training.loop import train
 from support.pretended import pretended_gpu
-from test_training import assert_same_weights, begun_again_and_again, losses
+from support.samples import make_run, make_split
 
 KINDS = ["cuda", "mps", "xpu"]  # xpu has the layout and pinned memory of cuda, and the precision of mps
 OBJECTIVES = [
@@ -252,10 +252,10 @@ def test_the_layout_of_images(digits, tmp_path, kind):
     with pretended_gpu(kind):
         on_gpu(digits, tmp_path / "gpu")
         loaded = mmjsd.load(tmp_path / "cpu", kind).encoders["svhn"][2].weight
-        image = batches.as_input(torch.zeros(2, 3, 4, 4, dtype=torch.uint8, device=kind))
+        picture = image.as_input(torch.zeros(2, 3, 4, 4, dtype=torch.uint8, device=kind))
     trained = torch.load(tmp_path / "gpu/model.safetensors", weights_only=True)["weights"]["encoders.svhn.2.weight"]
     layout = torch.contiguous_format if kind == "mps" else torch.channels_last
-    assert all(tensor.is_contiguous(memory_format=layout) for tensor in (loaded, image, trained))
+    assert all(tensor.is_contiguous(memory_format=layout) for tensor in (loaded, picture, trained))
     assert not trained.is_contiguous() or kind == "mps"
 
 
@@ -265,7 +265,7 @@ def test_images_are_varied_alike():
     for kind in ("cuda", "mps"):  # MPS goes another way about it
         with pretended_gpu(kind):
             torch.manual_seed(0)
-            varied.append(classifiers._varied(images.to(torch.device(kind)), "image").cpu())
+            varied.append(image.vary(images.to(torch.device(kind))).cpu())
     torch.testing.assert_close(*varied)
     assert (varied[0] - images).abs().max() > 0.1
 

@@ -16,7 +16,7 @@ import pytest
 
 from mmjsd import checkpoint, tracking
 from mmjsd.errors import MmjsdError
-from mmjsd.models.vae import Modality
+from mmjsd.modalities import Modality
 from mmjsd.params import Dataset, Evaluation, Run
 from mmjsd.tracking_store import why_gone
 from mmjsd.training.model_file import build_model

@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
 from support.answering import answering
+
 from mmjsd.tracking_faults import explain
 
 

@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-
 from support.answering import answering
+
 from mmjsd.tracking_store import tracking_store, why_gone, without_passwords
 
 

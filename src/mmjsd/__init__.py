@@ -17,6 +17,6 @@ def load(folder: str | Path, device: str = "cpu") -> "MultimodalVAE":
     Raises:
         mmjsd.errors.MmjsdError: no model there or a damaged one, or no such device.
     """
-    from mmjsd.training.model_file import load_model# torch takes seconds to import
+    from mmjsd.training.model_file import load_model  # torch takes seconds to import
 
     return load_model(folder, device)[0]

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from mmjsd.provenance.environment import describe
 from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
-from mmjsd.provenance.locks import exclusive
 from mmjsd.metrics import read_metrics
+from mmjsd.provenance.environment import describe
 from mmjsd.provenance.files import atomic_write, digest_of, sha256_file
+from mmjsd.provenance.locks import exclusive
 from mmjsd.provenance.records import read_record
 from mmjsd.tracking_faults import explain
 from mmjsd.tracking_store import TrackingStore, tracking_store, without_passwords

@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 
-from support.samples import make_split
 from mmjsd.data.store import (
     Split,
     Stream,
@@ -24,6 +23,7 @@ from mmjsd.data.store import (
 )
 from mmjsd.errors import MmjsdError
 from mmjsd.provenance.files import sha256_file
+from support.samples import make_split
 
 CLASSES = ["cat", "dog"]
 

@@ -1,40 +1,8 @@
 import numpy as np
-import pytest
 
 from mmjsd.data.standin.attributes import ATTRIBUTES
-from mmjsd.data.text import ALPHABET, WORDS, attribute_texts, decode, encode, word_table
-from mmjsd.errors import MmjsdError
-
-
-def test_alphabet_has_seventy_distinct_symbols_in_order() -> None:
-    assert len(ALPHABET) == len(set(ALPHABET)) == 70
-    assert ALPHABET.startswith("abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"")
-    assert ALPHABET.endswith("{} \n")
-
-
-def test_every_symbol_survives_the_round_trip() -> None:
-    assert encode([ALPHABET], 70).tolist() == [list(range(70))]
-    assert decode(encode([ALPHABET, "a, b"], 72, pad="*")) == [ALPHABET + "**", "a, b" + "*" * 68]
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        (["ninety-nine"], "'ninety-nine' has 11 characters; shorten it to 8"),
-        (["Zero"], "'Zero' has 'Z', which the alphabet has not; replace it"),
-        (["né", "x"], "'né' has 'é', which"),
-        (["Aß"], "has 'A', 'ß', which"),
-    ],
-)
-def test_encode_refuses(texts: list[str], message: str) -> None:
-    with pytest.raises(MmjsdError, match=message):
-        encode(texts, 8)
-
-
-@pytest.mark.parametrize("bad", [-1, 70])
-def test_decode_refuses_unknown_ids(bad: int) -> None:
-    with pytest.raises(MmjsdError, match=r"0\.\.69"):
-        decode(np.array([[0, bad]]))
+from mmjsd.data.text import WORDS, attribute_texts, word_table
+from mmjsd.modalities.text import decode
 
 
 def test_word_table_has_each_word_at_each_offset_once() -> None:

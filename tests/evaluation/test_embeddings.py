@@ -12,8 +12,8 @@ from torch_fidelity import feature_extractor_inceptionv3
 
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.embeddings import classifier_embedding, inception_embedding
+from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import Classifier, load_classifier, train_classifier
-from mmjsd.models.vae import Modality
 from support.pretended import pretended_gpu
 
 CPU = torch.device("cpu")

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import mmjsd
-from support.samples import make_run, make_store
 from mmjsd import params
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split
@@ -20,14 +19,15 @@ from mmjsd.evaluation import coherence, evaluate, load_trained, representation
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.evaluation.quality import precision_recall_distribution
 from mmjsd.metrics import read_metrics
+from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import Classifier, load_classifier, train_classifier
-from mmjsd.models.vae import Modality
 from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.summary import summarise
 from mmjsd.reporting.tables import compare
 from mmjsd.subsets import subsets
 from mmjsd.training.history import read_history
 from mmjsd.training.model_file import build_model, load_model
+from support.samples import make_run, make_store
 
 CPU = torch.device("cpu")
 TEXT = Modality("text", "text", (8,), 8)

@@ -6,15 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
-from support.samples import make_run
 from mmjsd.data.batches import ResidentSplit
-from mmjsd.data.store import Split, Table
+from mmjsd.data.store import Split, Table, modalities_of
 from mmjsd.distributions import Gaussian
 from mmjsd.evaluation import subsets
 from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors
 from mmjsd.evaluation.likelihood import JOINT, estimates, mean_and_error
-from mmjsd.models.vae import Modality, MultimodalVAE, Posteriors, modalities_of
+from mmjsd.modalities import Modality
+from mmjsd.models.vae import MultimodalVAE, Posteriors
 from mmjsd.training.model_file import build_model
+from support.samples import make_run
 
 FUSIONS = ["geometric", "mixture", "product_with_prior"]
 NAMES = ("a", "b", "c")

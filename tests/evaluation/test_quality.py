@@ -13,8 +13,8 @@ from torch_fidelity.metric_fid import (
 )
 
 import mmjsd.evaluation.quality
-from support.samples import make_run
 from mmjsd.data.batches import ResidentSplit
+from mmjsd.data.store import modalities_of
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import subsets
 from mmjsd.evaluation.latents import UnimodalPosteriors
@@ -24,8 +24,8 @@ from mmjsd.evaluation.quality import (
     precision_recall_distribution,
     qualities,
 )
-from mmjsd.models.vae import modalities_of
 from mmjsd.training.model_file import build_model
+from support.samples import make_run
 
 Array = NDArray[np.float64]
 

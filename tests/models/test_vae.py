@@ -1,17 +1,14 @@
-import math
-
 import pytest
 import torch
 from PIL import Image
-from torch.distributions import Laplace
 
-from support.samples import make_run
 from mmjsd.data.batches import ResidentSplit
-from mmjsd.distributions import Gaussian, product_of_experts
+from mmjsd.data.store import modalities_of
+from mmjsd.distributions import product_of_experts, with_prior
 from mmjsd.errors import MmjsdError
-from mmjsd.models.likelihoods import likelihood_mean, log_likelihood
-from mmjsd.models.vae import Modality, modalities_of, with_prior
+from mmjsd.modalities import Modality
 from mmjsd.training.model_file import build_model
+from support.samples import make_run
 
 
 def build(store, **options):
@@ -19,22 +16,6 @@ def build(store, **options):
     model = build_model(modalities_of(store.splits["train"]), make_run(**options)).eval()
     values = ResidentSplit(store.splits["train"], torch.device("cpu")).batch(torch.arange(6)).values
     return model, values
-
-
-def test_laplace_is_that_of_torch():
-    mean, x = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
-    expected = Laplace(mean, 0.75).log_prob(x).flatten(1).sum(1)
-    torch.testing.assert_close(log_likelihood("image", mean, x, 0.75), expected)
-
-
-def test_text_likelihood_takes_logits():
-    """The reference passes log-probabilities where probabilities belong, which reverses their order."""
-    ids = torch.randint(70, (4, 8))
-    certain = 50 * torch.nn.functional.one_hot(ids, 70).float()
-    torch.testing.assert_close(log_likelihood("text", certain, ids, 1.0), torch.zeros(4))
-    uniform = torch.zeros(4, 8, 70)
-    torch.testing.assert_close(log_likelihood("text", uniform, ids, 1.0), torch.full((4,), -8 * math.log(70)))
-    torch.testing.assert_close(likelihood_mean("text", certain).argmax(-1), ids)
 
 
 def test_number_of_parameters_without_subspaces(store):
@@ -106,13 +87,6 @@ def test_posterior_of_a_subset(store, objective, dynamic_prior, fusion):
         assert of_experts.sum(1).tolist() in ([4, 2], [3, 3])  # 3.6 and 2.4 of 6
 
 
-def test_with_prior_adds_a_standard_normal():
-    e = with_prior(Gaussian(torch.ones(2, 3, 4), torch.ones(2, 3, 4)))
-    assert e.mean.shape == (3, 3, 4)
-    assert not e.mean[2].any()
-    assert not e.log_variance[2].any()
-
-
 def test_refuses_what_does_not_fit(store):
     model, values = build(store)
     with pytest.raises(MmjsdError, match="no modality 'sound'; it has mnist, svhn, text"):
@@ -121,14 +95,22 @@ def test_refuses_what_does_not_fit(store):
         model.encode({"svhn": values["mnist"]})
     with pytest.raises(MmjsdError, match=r"svhn must be floats, got torch\.uint8; `prepare` makes them"):
         model.encode({"svhn": (255 * values["svhn"]).byte()})
-    with pytest.raises(MmjsdError, match=r"svhn must be in 0\.\.1, got 0\.\.144; `prepare` scales"):
+    with pytest.raises(MmjsdError, match=r"svhn must be in 0\.\.1, got 0\.\.144; `prepare` makes"):
         model.generate({"svhn": 255 * values["svhn"]})
     with pytest.raises(MmjsdError, match="no modality given"):
         model.encode({})
     with pytest.raises(MmjsdError, match="how many"):
         model.generate()
-    with pytest.raises(MmjsdError, match="no networks for image of shape"):
-        build_model([Modality("x", "image", (1, 5, 5), 25)], make_run())
+    with pytest.raises(MmjsdError, match=r"text must be int64 or floats, got torch\.uint8; `prepare` makes"):
+        model.encode({"text": values["text"].byte()})
+    with pytest.raises(MmjsdError, match=r"text must have shape \(B, \*\(8, 70\)\), got \(6, 8\)"):
+        model.encode({"text": values["text"].float()})
+    with pytest.raises(
+        MmjsdError, match=r"text must be in 0\.\.69, got 0\.\.70; `prepare` makes such inputs"
+    ):
+        model.generate({"text": torch.tensor([[0] * 7 + [70]])})
+    with pytest.raises(MmjsdError, match=r"^sound: not one of the modalities; known are image, text, vector"):
+        build_model([Modality("x", "sound", (5,), 5)], make_run())
 
 
 def test_any_number_of_modalities(store):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmjsd import params, pipeline
+from mmjsd import params, pipeline, registry
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.provenance.code import code_digests
@@ -155,6 +155,17 @@ def test_no_step_depends_on_the_code_of_a_later_one(chosen: Params) -> None:
     assert not any(name.startswith(("mmjsd.evaluation", "mmjsd.reporting")) for name in training)
     assert not any("standin" in name for name in training)
     assert "mmjsd.models.classifiers" not in training
+
+
+@pytest.mark.parametrize("group", ["modalities", "networks"])
+def test_code_that_is_found_by_name_counts(chosen: Params, group: str) -> None:
+    """A change of a kind of modality, or of a network, makes again what it made."""
+    named = set(registry.entries(group).values())
+    for name, product in by_name(chosen).items():
+        if name.startswith(("train", "evaluate", "figures", "track")):
+            assert named <= set(code_digests(product.code)), name
+        if name.startswith("classify") and group == "modalities":
+            assert named <= set(code_digests(product.code)), name
 
 
 def test_a_step_uses_a_gpu_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

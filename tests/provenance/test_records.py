@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from mmjsd import records
-from mmjsd.provenance.locks import HOST
 from mmjsd.provenance.code import code_digests
 from mmjsd.provenance.files import atomic_write, temporary_name
+from mmjsd.provenance.locks import HOST
 from mmjsd.provenance.reconcile import reconcile
 from mmjsd.provenance.records import Product, UpToDate, discard_unfinished, making, staleness
 

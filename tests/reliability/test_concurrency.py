@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.disturbed import leftovers, logged, numbers
-
 from support.project import Project, finished
 
 #: Eight processes that log the same run under other names, all at once.

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.disturbed import assert_as_before, leftovers, logged, numbers
 
 from mmjsd.cli import main
+from support.disturbed import assert_as_before, leftovers, logged, numbers
 from support.project import Outcome, Project
 
 FACES = {

@@ -23,7 +23,6 @@ import scipy.io
 import torch
 from PIL import Image
 
-from support.samples import make_split, make_store
 from mmjsd import checkpoint, params, pipeline
 from mmjsd.cli import main
 from mmjsd.data.decoding import Unreadable, WrongSize, decode
@@ -31,13 +30,13 @@ from mmjsd.data.official.celeba_images import SHAPE, opened, read_face
 from mmjsd.data.official.celeba_lists import read_attributes
 from mmjsd.data.official.mnist import read_idx
 from mmjsd.data.official.svhn import read_svhn
-from mmjsd.data.preparation import Unfit
-from mmjsd.data.store import write_store
+from mmjsd.data.store import modalities_of, write_store
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.preparation import Unfit
 from mmjsd.models.classifiers import Classifier
-from mmjsd.models.vae import modalities_of
 from mmjsd.provenance.records import staleness
 from mmjsd.training.model_file import load_model
+from support.samples import make_split, make_store
 
 PARAMS = """
 datasets: {tiny: {kind: mnist_svhn_text}}

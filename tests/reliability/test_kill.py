@@ -16,11 +16,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.disturbed import UNFINISHED, assert_as_before, leftovers, logged, numbers
 from filelock import FileLock, Timeout
 
 from mmjsd import pipeline
 from mmjsd.provenance.records import Product
+from support.disturbed import UNFINISHED, assert_as_before, leftovers, logged, numbers
 from support.project import PARAMS, REPOSITORY, Outcome, Project, finished
 from support.repository import Repository
 

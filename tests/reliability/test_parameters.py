@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mmjsd import params, pipeline
 from mmjsd.data.batches import Batch
 from mmjsd.errors import MmjsdError
-from mmjsd.models.vae import Modality
+from mmjsd.modalities import Modality
 from mmjsd.objectives import OBJECTIVES
 from mmjsd.params import ParameterError, Params, Run
 from mmjsd.training.model_file import build_model

@@ -8,12 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from support.samples import make_run
 from mmjsd.data.store import Split, read_store, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import evaluate
+from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import train_classifier
-from mmjsd.models.vae import Modality
 from mmjsd.params import Evaluation
 from mmjsd.reporting import canvas, figures, generate
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
@@ -21,6 +20,7 @@ from mmjsd.reporting.curves import draw_dataset
 from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.generate import generate_picture
 from mmjsd.training.loop import train
+from support.samples import make_run
 
 QUICK = Evaluation(train_samples=50, random_samples=50, likelihood_pairs=5, importance_samples=2, threads=1)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from support.hostile import NOT_FOR_SNAKEMAKE, SWITCH, hostile
 from mmjsd import params, pipeline
 from mmjsd.provenance.records import Product, staleness
+from support.hostile import NOT_FOR_SNAKEMAKE, SWITCH, hostile
 
 REPOSITORY = Path(__file__).parents[2]
 

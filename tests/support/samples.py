@@ -4,7 +4,8 @@ import numpy as np
 
 from mmjsd import params
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
-from mmjsd.data.text import ALPHABET, word_table
+from mmjsd.data.text import word_table
+from mmjsd.modalities.text import ALPHABET
 
 __all__ = ["make_run", "make_split", "make_store"]
 

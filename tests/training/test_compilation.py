@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_training import assert_same_weights, begun_again_and_again, train
 
 from mmjsd import checkpoint, training
-from mmjsd.training.compilation import repays_compilation
 from mmjsd.errors import MmjsdError
-from test_training import assert_same_weights, begun_again_and_again, train
+from mmjsd.training.compilation import repays_compilation
 
 CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 

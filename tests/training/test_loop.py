@@ -10,13 +10,13 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import mmjsd
-from support.samples import make_run, make_split
 from mmjsd import checkpoint, devices, objectives, training
 from mmjsd.data import batches
 from mmjsd.data.batches import ResidentSplit, StreamedSplit
 from mmjsd.data.store import Split, Table
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted
+from support.samples import make_run, make_split
 
 
 def weights(folder):

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from mmjsd.data.store import Split
-from mmjsd.devices import image_layout, pins_memory
+from mmjsd.devices import pins_memory
+from mmjsd.modalities import kind_of
 
-__all__ = ["Batch", "ResidentSplit", "StreamedSplit", "as_input", "fits"]
+__all__ = ["Batch", "ResidentSplit", "StreamedSplit", "fits"]
 
 BLOCK = 64
 """Batches brought to the device at a time."""
@@ -24,7 +25,7 @@ class Batch(NamedTuple):
     """Samples of all modalities, in the order of the store."""
 
     values: dict[str, Tensor]
-    """Images float (B, C, H, W) in 0..1; text int64 token ids (B, L); vectors float (B, D)."""
+    """Inputs: images float (B, C, H, W) in 0..1, texts int64 token ids (B, L), vectors float (B, D), ..."""
     present: Tensor | None
     """bool (M, B): which modality of which sample is there. None: all of them."""
 
@@ -38,15 +39,6 @@ class Batch(NamedTuple):
         return torch.where(self.present[list(self.values).index(name)], values, 0.0)
 
 
-def as_input(rows: Tensor) -> Tensor:
-    """Stored rows as a network takes them: uint8 images to 0..1, uint8 token ids to int64."""
-    if rows.dtype != torch.uint8:
-        return rows
-    if rows.dim() == 4:
-        return rows.to(torch.float32, memory_format=image_layout(rows.device)).div_(255)
-    return rows.to(torch.int64)
-
-
 class ResidentSplit:
     """One split of a store in the memory of the device, as it is stored (uint8, distinct rows, pairs).
 
@@ -58,6 +50,7 @@ class ResidentSplit:
             return torch.tensor(array, device=device)  # the store maps its file: copy
 
         self.rows = {name: resident(table.data) for name, table in split.modalities.items()}
+        self.kinds = {name: kind_of(table.kind) for name, table in split.modalities.items()}
         self.pairs = resident(split.pairs)
         self.labels = None if split.labels is None else resident(split.labels)
         self.device = device
@@ -72,10 +65,13 @@ class ResidentSplit:
         pairs = self.pairs[samples].T
         present = None if self.complete else pairs >= 0
         values = {
-            name: as_input(rows[row.clamp(min=0)])
-            for (name, rows), row in zip(self.rows.items(), pairs, strict=True)
+            name: self.inputs(name, row.clamp(min=0)) for name, row in zip(self.rows, pairs, strict=True)
         }
         return Batch(values, present)
+
+    def inputs(self, name: str, rows: Tensor) -> Tensor:
+        """The rows of a modality with these indices (B,), as networks take them: (B, ...)."""
+        return self.kinds[name].as_input(self.rows[name][rows])
 
     def shuffled(self, batch_size: int) -> Tensor:
         """Sample indices of one epoch, (steps, batch_size): a random order, its incomplete tail left out.
@@ -98,6 +94,7 @@ class StreamedSplit:
 
     def __init__(self, split: Split, device: torch.device):
         self.tables = {name: table.data for name, table in split.modalities.items()}
+        self.kinds = {name: kind_of(table.kind) for name, table in split.modalities.items()}
         self.pairs = torch.tensor(split.pairs, dtype=torch.int64)
         self.device = device
         self.complete = bool((self.pairs >= 0).all())
@@ -126,7 +123,7 @@ class StreamedSplit:
                 present = None if self.complete else (pairs.T >= 0).to(self.device)
                 for start in range(0, block.numel(), block.shape[1]):
                     part = slice(start, start + block.shape[1])
-                    values = {name: as_input(row[part]) for name, row in rows.items()}
+                    values = {name: self.kinds[name].as_input(row[part]) for name, row in rows.items()}
                     yield Batch(values, None if present is None else present[:, part])
 
     def _read(self, block: Tensor) -> tuple[dict[str, Tensor], Tensor]:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mmjsd.data.preparation import Unfit
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.preparation import Unfit
 
 __all__ = ["SKIP", "Images", "Unreadable", "WrongSize", "decode"]
 

@@ -26,8 +26,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mmjsd import registry
 from mmjsd.data.writing import replacing
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities import Modality, kind_of
 from mmjsd.provenance.files import sha256_file
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Stream",
     "Table",
     "describe",
+    "modalities_of",
     "read_store",
     "require_labels",
     "shortage",
@@ -46,17 +49,6 @@ __all__ = [
 
 FORMAT = "mmjsd-multimodal"
 VERSION = 1
-
-#: Of each kind of modality: type and number of axes of its data.
-_FORMS: dict[str, tuple[type[np.generic], int]] = {
-    "image": (np.uint8, 4),
-    "text": (np.uint8, 2),
-    "vector": (np.float32, 2),
-}
-
-
-def _form(kind: str) -> tuple[type[np.generic], int] | None:
-    return _FORMS.get(kind)
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ class Table:
     """The distinct items of one modality in one split."""
 
     kind: str
-    """`image`, `text` or `vector`."""
+    """`image`, `text`, `vector`, ...: a kind of modality."""
     data: NDArray[Any]
     """image: uint8 (N, C, H, W); text: uint8 token ids (N, L); vector: float32 (N, D)."""
     labels: NDArray[Any] | None = None
@@ -133,6 +125,11 @@ class Split:
 
 def _rows(labels: NDArray[Any] | None, rows: NDArray[Any]) -> NDArray[Any] | None:
     return None if labels is None else labels[rows]
+
+
+def modalities_of(split: Split) -> list[Modality]:
+    """List the modalities of a split, in their order."""
+    return [Modality(name, t.kind, tuple(t.shape), t.size) for name, t in split.modalities.items()]
 
 
 @dataclass(frozen=True)
@@ -420,19 +417,20 @@ def _fault(modalities: Sequence[str], classes: Sequence[str], splits: Mapping[st
 
 
 def _table_fault(table: Table) -> str | None:
-    form = _form(table.kind)
-    if form is None:
-        return f"data has the kind {table.kind}, not one of {', '.join(_FORMS)}"
-    dtype, axes = form
-    if table.data.dtype != dtype or table.data.ndim != axes:
-        return f"data is {table.data.dtype} {table.data.shape}, not {np.dtype(dtype)} with {axes} axes"
+    kinds = registry.entries("modalities")
+    if table.kind not in kinds:
+        return f"data has the kind {table.kind}, not one of {', '.join(kinds)}"
+    kind = kind_of(table.kind)
+    if table.data.dtype != kind.DTYPE or table.data.ndim != kind.AXES:
+        form = f"{np.dtype(kind.DTYPE)} with {kind.AXES} axes"
+        return f"data is {table.data.dtype} {table.data.shape}, not {form}"
     if not table.data.size:
         return "data is empty"
-    if (table.kind == "text") != (table.alphabet is not None):
+    if (kind.ALPHABET is None) != (table.alphabet is None):
         return "data must have an alphabet if it is text, and only then"
     if table.alphabet is not None and table.data.max() >= len(table.alphabet):
         return f"data has token {table.data.max()}, but the alphabet has {len(table.alphabet)} symbols"
-    if table.kind == "vector" and not np.isfinite(table.data).all():
+    if np.issubdtype(kind.DTYPE, np.floating) and not np.isfinite(table.data).all():
         return "data has values that are not finite"
     return _columns_fault(table)
 

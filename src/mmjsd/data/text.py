@@ -1,4 +1,4 @@
-"""Text as token ids: the alphabet, the table of digit words, and texts that name attributes."""
+"""Texts of the datasets: the table of digit words, and texts that name attributes."""
 
 from collections.abc import Sequence
 from itertools import compress
@@ -6,52 +6,15 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import encode
 
-__all__ = ["ALPHABET", "PADDING", "WORDS", "attribute_texts", "decode", "encode", "spelled", "word_table"]
-
-#: The 70 symbols of the character-level texts; a token id is a position in it.
-ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"\\/|_@#$%^&*~`+=<>()[]{} \n"
+__all__ = ["PADDING", "WORDS", "attribute_texts", "spelled", "word_table"]
 
 #: The English word of each digit.
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 #: Fills up the texts that name attributes.
 PADDING = "*"
-
-_SYMBOLS = frozenset(ALPHABET)
-_CODES = np.frombuffer(ALPHABET.encode("ascii"), np.uint8)
-_UNKNOWN = 255
-_IDS = np.full(256, _UNKNOWN, np.uint8)
-_IDS[_CODES] = np.arange(len(ALPHABET))
-
-
-def encode(texts: Sequence[str], length: int, pad: str = " ") -> NDArray[np.uint8]:
-    """Token ids (N, ``length``) of N texts, filled up with ``pad`` on the right.
-
-    Raises:
-        MmjsdError: a text is longer than ``length`` or has a symbol outside the alphabet.
-    """
-    for text in texts:
-        if len(text) > length:
-            raise MmjsdError(f"{text!r} has {len(text)} characters; shorten it to {length}")
-        if not _SYMBOLS.issuperset(text):
-            unknown = ", ".join(map(repr, sorted(set(text) - _SYMBOLS)))
-            raise MmjsdError(f"{text!r} has {unknown}, which the alphabet has not; replace it")
-    codes = "".join(text.ljust(length, pad) for text in texts).encode("ascii")
-    return _IDS[np.frombuffer(codes, np.uint8)].reshape(len(texts), length)
-
-
-def decode(ids: NDArray[np.integer]) -> list[str]:
-    """The N texts of token ids (N, L), padding included.
-
-    Raises:
-        MmjsdError: an id is outside the alphabet.
-    """
-    ids = np.asarray(ids)
-    if ids.size and not (ids.min() >= 0 and ids.max() < len(ALPHABET)):
-        raise MmjsdError(f"token ids: must be 0..{len(ALPHABET) - 1} (got {ids.min()}..{ids.max()})")
-    return [row.tobytes().decode("ascii") for row in _CODES[ids]]
 
 
 def word_table(length: int = 8) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

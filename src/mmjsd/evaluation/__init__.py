@@ -18,14 +18,14 @@ import torch
 
 from mmjsd.average_precision import mean_of
 from mmjsd.data.batches import ResidentSplit
-from mmjsd.data.store import Split, Store, require_labels
+from mmjsd.data.store import Split, Store, modalities_of, require_labels
 from mmjsd.devices import as_float64, image_layout, pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import coherence, likelihood, quality, representation
 from mmjsd.evaluation.embeddings import Embedding, classifier_embedding, inception_embedding
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.models.classifiers import Classifier, load_classifier
-from mmjsd.models.vae import MultimodalVAE, modalities_of
+from mmjsd.models.vae import MultimodalVAE
 from mmjsd.params import Evaluation
 from mmjsd.provenance.files import atomic_write, sha256_file
 from mmjsd.subsets import name_of, subsets

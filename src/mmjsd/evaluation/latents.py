@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from mmjsd.data.batches import ResidentSplit, as_input
+from mmjsd.data.batches import ResidentSplit
 from mmjsd.distributions import Gaussian
 from mmjsd.models.vae import MultimodalVAE
 
@@ -34,7 +34,7 @@ class UnimodalPosteriors:
         for name, column in zip(split.rows, self.pairs.T, strict=True):
             used, position = torch.unique(column.clamp(min=0), return_inverse=True)
             columns.append(torch.where(column < 0, -1, position))
-            parts = [model.encode({name: as_input(split.rows[name][rows])}) for rows in used.split(CHUNK)]
+            parts = [model.encode({name: split.inputs(name, rows)}) for rows in used.split(CHUNK)]
             self.shared[name] = _joined([part.shared.at(0) for part in parts])
             self.private[name] = _joined([part.private[name] for part in parts])
         self.columns = dict(zip(self.shared, columns, strict=True))
@@ -61,7 +61,7 @@ class UnimodalPosteriors:
     def inputs(self, name: str, samples: Tensor) -> Tensor:
         """The modality of these samples as the networks take it: (B,) -> (B, ...)."""
         column = list(self.columns).index(name)
-        return as_input(self.split.rows[name][self.pairs[samples, column]])
+        return self.split.inputs(name, self.pairs[samples, column])
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Kinds of modality: one module each, with all that depends on the kind.
 
-A kind is a module of :data:`mmjsd.registry.BUILT_IN` with the names of :class:`Kind`. Torch and matplotlib are
+A kind is an entry of the registry with the names of :class:`Kind`, such as a module. Torch and matplotlib are
 imported in the functions that need them, for building data needs neither.
 """
 
@@ -15,44 +15,71 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor, nn
 
-__all__ = ["Kind", "Modality", "kind_of"]
+__all__ = ["CELL", "Kind", "Modality", "kind_of"]
+
+CELL = 0.42
+"""Width and height of a cell of a sheet of samples in inches."""
 
 
 class Kind(Protocol):
-    """What a kind of modality defines."""
+    """What a kind of modality defines.
+
+    A shape is that of one row of the store.
+    """
 
     DTYPE: type[np.generic]
     """Of its rows in the store."""
     AXES: int
     """Number of axes of its rows in the store, the first of which counts them."""
+    ALPHABET: str | None
+    """The symbols that its rows consist of; inputs are tokens (B, ...) or their probabilities (B, ..., A)."""
+    RANGE: tuple[float, float]
+    """Least and greatest value of inputs."""
+    FROM_FILES: bool
+    """Whether people name a file where they give a string."""
+
+    def prepare(self, item: Any, shape: tuple[int, ...]) -> tuple[NDArray[Any], str]:
+        """Bring one thing that people have into the form of a row; tell what was changed, if anything.
+
+        A string is what they type on the command line.
+
+        Raises:
+            Unfit: it cannot be shown to a model as it is.
+        """
 
     def as_input(self, rows: "Tensor") -> "Tensor":
-        """Stored rows (B, ...) as the networks take them."""
-
-    def prepare(self, name: str, shape: tuple[int, ...], items: list[Any]) -> NDArray[Any]:
-        """What people have, as rows of the store: B things -> (B, ...)."""
+        """Turn stored rows (B, ...) into what the networks take."""
 
     def log_likelihood(self, output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
-        """log p(x | decoder output) in nats: -> (B,)."""
+        """Compute log p(x | decoder output) in nats, summed over all but the batch: -> (B,)."""
 
     def likelihood_mean(self, output: "Tensor") -> "Tensor":
-        """The mean of the likelihood: a generated sample."""
+        """Compute the mean of the likelihood: a generated sample."""
 
-    def networks(
-        self, shape: tuple[int, ...], latent: int, width: float
-    ) -> "tuple[nn.Module, int, nn.Module]":
-        """Default networks for any shape: encoder body, its number of features, decoder."""
+    def encoder(self, shape: tuple[int, ...], width: float) -> "tuple[nn.Module, int]":
+        """Build the default encoder body for any shape: inputs (B, ...) -> (B, F); tell F."""
+
+    def decoder(self, shape: tuple[int, ...], latent: int, width: float) -> "nn.Module":
+        """Build the default decoder for any shape: (B, latent) -> parameters of the likelihood (B, ...)."""
 
     def classifier_body(self, shape: tuple[int, ...]) -> "nn.Module":
-        """The classifier but for its last layer: inputs or generated samples (B, ...) -> (B, 128)."""
+        """Build a classifier but for its last layer: inputs or generated samples (B, ...) -> (B, 128)."""
 
     def vary(self, x: "Tensor") -> "Tensor":
-        """Inputs (B, ...) as a classifier is trained on them: slightly changed at random."""
+        """Change inputs (B, ...) slightly at random, as a classifier is trained on them.
 
-    def draw(
-        self, axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0
-    ) -> None:
-        """Fill cells of a sheet row by row with inputs or generated samples (N, ...)."""
+        Generated samples are not as certain and exact as real ones: the judge must read them too.
+        """
+
+    def draw(self, axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
+        """Fill cells of a sheet row by row, from (left, top) on, each a unit wide and high.
+
+        Args:
+            axes: of a sheet, whose vertical axis points down.
+            values: inputs or generated samples (N, ...).
+            columns: cells of a row.
+            left, top: where the first cell begins.
+        """
 
 
 class Modality(NamedTuple):
@@ -67,10 +94,16 @@ class Modality(NamedTuple):
     """Data size: values of one sample (characters of a text)."""
 
 
+_KINDS: dict[str, Kind] = {}
+
+
 def kind_of(modality: Modality | str) -> Kind:
-    """The kind of a modality, or of that name.
+    """Return the kind of a modality, or the one of that name.
 
     Raises:
         MmjsdError: there is no such kind.
     """
-    return registry.resolve("modalities", modality if isinstance(modality, str) else modality.kind)
+    name = modality if isinstance(modality, str) else modality.kind
+    if name not in _KINDS:  # asked at every step, also by what torch compiles, which cannot import
+        _KINDS[name] = registry.resolve("modalities", name)
+    return _KINDS[name]

@@ -10,32 +10,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmjsd.data.batches import as_input
-from mmjsd.data.preparation import prepare
-from mmjsd.data.store import Split
 from mmjsd.distributions import Gaussian, Mean, Mixture
 from mmjsd.errors import MmjsdError
 from mmjsd.means import geometric
+from mmjsd.modalities import Modality, kind_of
+from mmjsd.modalities.preparation import prepare
 from mmjsd.models import networks
-from mmjsd.models.likelihoods import likelihood_mean, log_likelihood
 
-__all__ = ["Modality", "MultimodalVAE", "Posteriors", "modalities_of"]
+__all__ = ["MultimodalVAE", "Posteriors"]
 
-
-class Modality(NamedTuple):
-    """What the model needs to know of a modality."""
-
-    name: str
-    kind: str
-    """`image`, `text` or `vector`."""
-    shape: tuple[int, ...]
-    size: int
-    """Data size: values of one sample (characters of a text)."""
-
-
-def modalities_of(split: Split) -> list[Modality]:
-    """The modalities of a store's split, in their order."""
-    return [Modality(name, t.kind, tuple(t.shape), t.size) for name, t in split.modalities.items()]
 
 
 class Posteriors(NamedTuple):
@@ -90,7 +73,7 @@ class MultimodalVAE(nn.Module):
     def prepare(self, given: Mapping[str, Any]) -> dict[str, Tensor]:
         """Turn files, pictures, arrays and words into what `encode` and `generate` take.
 
-        They are prepared as those the model was trained on; :mod:`mmjsd.data.preparation` says how.
+        They are prepared as those the model was trained on; :mod:`mmjsd.modalities.preparation` says how.
 
         Args:
             given: modality -> what it is, or a list: ``{"image": "face.jpg", "text": ["smiling", "young"]}``.
@@ -103,8 +86,8 @@ class MultimodalVAE(nn.Module):
         Raises:
             MmjsdError: no such modality, what cannot be shown faithfully, or lists of different lengths.
         """
-        rows = prepare(given, {name: (m.kind, m.shape) for name, m in self.modalities.items()})
-        return {name: as_input(torch.from_numpy(values).to(self.device)) for name, values in rows.items()}
+        rows = {name: torch.from_numpy(x) for name, x in prepare(given, self.modalities.values()).items()}
+        return {name: kind_of(self.modalities[name]).as_input(x.to(self.device)) for name, x in rows.items()}
 
     def encode(self, values: Mapping[str, Tensor]) -> Posteriors:
         """Unimodal posteriors of the given modalities, (B, ...) each, experts in the order given.
@@ -142,12 +125,12 @@ class MultimodalVAE(nn.Module):
         return self.decoders[name](torch.cat([private, shared], dim=-1))
 
     def decode_mean(self, name: str, private: Tensor, shared: Tensor) -> Tensor:
-        """Mean of p(x_j | s_j, c): an image as it is, character probabilities (B, L, A) of a text."""
-        return likelihood_mean(self.modalities[name].kind, self.decode(name, private, shared))
+        """Mean of p(x_j | s_j, c): an image as it is, character probabilities (B, L, A) of a text, ..."""
+        return kind_of(self.modalities[name]).likelihood_mean(self.decode(name, private, shared))
 
     def log_likelihood(self, name: str, output: Tensor, x: Tensor) -> Tensor:
         """log p(x_j | s_j, c) in nats from the decoder's output: -> (B,)."""
-        return log_likelihood(self.modalities[name].kind, output, x, self.likelihood_scale)
+        return kind_of(self.modalities[name]).log_likelihood(output, x, self.likelihood_scale)
 
     @torch.no_grad()
     def generate(
@@ -170,7 +153,7 @@ class MultimodalVAE(nn.Module):
             MmjsdError: neither `given` nor `n`, or inputs that do not fit the model.
         """
         if given:
-            self._refuse_unscaled(given)
+            self._refuse_out_of_range(given)
             experts = self.encode({name: x.to(self.device) for name, x in given.items()}).shared
             experts = Gaussian(*(t.repeat_interleave(n or 1, dim=1) for t in experts))
             posterior = self.posterior(experts, tuple(given))
@@ -201,18 +184,22 @@ class MultimodalVAE(nn.Module):
                 raise MmjsdError(
                     f"encode: the model has no modality {name!r}; it has {', '.join(self.modalities)}"
                 )
-            shape = self.modalities[name].shape
-            if tuple(x.shape[1 : 1 + len(shape)]) != shape:
+            shape, symbols = self.modalities[name].shape, kind_of(self.modalities[name]).ALPHABET
+            if symbols is not None and x.is_floating_point():
+                shape = (*shape, len(symbols))
+            if tuple(x.shape[1:]) != shape:
                 raise MmjsdError(f"encode: {name} must have shape (B, *{shape}), got {tuple(x.shape)}")
-            if self.modalities[name].kind != "text" and not x.is_floating_point():
-                raise MmjsdError(f"encode: {name} must be floats, got {x.dtype}; `prepare` makes them")
+            if not x.is_floating_point() and (symbols is None or x.dtype != torch.int64):
+                wanted = "floats" if symbols is None else "int64 or floats"
+                raise MmjsdError(f"encode: {name} must be {wanted}, got {x.dtype}; `prepare` makes them")
         return values
 
-    def _refuse_unscaled(self, given: Mapping[str, Tensor]) -> None:
-        for name, x in given.items():
-            is_image = name in self.modalities and self.modalities[name].kind == "image"
-            if is_image and x.numel() and not (x.min() >= 0 and x.max() <= 1):
+    def _refuse_out_of_range(self, given: Mapping[str, Tensor]) -> None:
+        for name, x in self._checked(given).items():
+            least, greatest = kind_of(self.modalities[name]).RANGE
+            if x.numel() and not (x.min() >= least and x.max() <= greatest):
                 low, high = x.min().item(), x.max().item()
                 raise MmjsdError(
-                    f"generate: {name} must be in 0..1, got {low:.4g}..{high:.4g}; `prepare` scales images"
+                    f"generate: {name} must be in {least:.4g}..{greatest:.4g}, got {low:.4g}..{high:.4g}; "
+                    "`prepare` makes such inputs"
                 )

@@ -2,30 +2,24 @@
 
 import io
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mmjsd.data import text
 from mmjsd.errors import MmjsdError
-from mmjsd.models.vae import Modality
+from mmjsd.modalities import CELL, Modality, kind_of
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.catalogue import CAPTIONS
 
 __all__ = [
-    "CELL",
     "Drawn",
-    "as_pictures",
     "draw",
     "draw_all",
     "house_style",
@@ -33,9 +27,6 @@ __all__ = [
     "save",
     "sheets",
 ]
-
-CELL = 0.42
-"""Width and height of a cell in inches."""
 
 _STYLE: Any = {
     "font.size": 9,
@@ -97,33 +88,8 @@ def sheets(titles: list[str], rows: float, columns: float, title: str) -> tuple[
 def draw(
     axes: Axes, modality: Modality, values: Tensor, columns: int, *, left: float = 0, top: float = 0
 ) -> None:
-    """Fill cells row by row, from (left, top) on, each a unit wide and high.
-
-    Args:
-        axes: of `sheets`.
-        modality: what the values are.
-        values: (N, ...): images in 0..1, token ids (N, L) or character probabilities (N, L, A), or vectors.
-        columns: cells of a row.
-    """
-    if modality.kind == "image":
-        picture = _tiled(as_pictures(values), columns)
-        rows = -(-len(values) // columns)
-        axes.imshow(
-            picture.squeeze(),
-            extent=(left, left + columns, top + rows, top),
-            cmap="gray",
-            vmin=0,
-            vmax=255,
-            interpolation="nearest",
-        )
-        return
-    values = values.cpu()
-    for i in range(len(values)):
-        x, y = left + i % columns, top + i // columns
-        if modality.kind == "text":
-            _write(axes, values[i], x, y)
-        else:
-            axes.plot(np.linspace(x + 0.1, x + 0.9, len(values[i])), y + 0.5 - 0.2 * values[i], "k", lw=0.5)
+    """Fill cells of a sheet row by row with inputs or generated samples (N, ...), as :class:`Kind` says."""
+    kind_of(modality).draw(axes, values, columns, left=left, top=top)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -167,29 +133,3 @@ def draw_all(folder: Path, makers: Mapping[str, Callable[[], Drawn]], seed: int,
             captions[f"{name}.png"] = f"{caption} {about}"
     atomic_write(folder / CAPTIONS, json.dumps(captions, indent=2, allow_nan=False) + "\n")
     print(f"{folder}: {len(captions)} figures", flush=True)
-
-
-def as_pictures(images: Tensor) -> NDArray[np.uint8]:
-    """Images (N, C, H, W), 0..1, as pixels (N, H, W, 3 or 1)."""
-    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-
-
-def _tiled(pictures: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
-    """One picture of all, with a rim of a pixel around each."""
-    rows = -(-len(pictures) // columns)
-    rimmed = np.pad(
-        pictures, ((0, rows * columns - len(pictures)), (1, 1), (1, 1), (0, 0)), constant_values=255
-    )
-    _, height, width, channels = rimmed.shape
-    sheet = rimmed.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    return sheet.reshape(rows * height, columns * width, channels)
-
-
-def _write(axes: Axes, characters: Tensor, x: float, y: float) -> None:
-    ids = characters if characters.dim() == 1 else characters.argmax(-1)
-    line = text.decode(ids[None].numpy())[0]
-    # as many lines as make the block of text about as wide as high
-    width = max(8, math.ceil(math.sqrt(2 * len(line))))
-    block = "\n".join(line[start : start + width] for start in range(0, len(line), width))
-    points = 72 * CELL / (0.65 * width)
-    axes.text(x + 0.5, y + 0.5, block, family="monospace", size=points, ha="center", va="center")

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmjsd.data import text
 from mmjsd.data.store import Store
+from mmjsd.data.text import PADDING, attribute_texts
 from mmjsd.devices import as_float64
 from mmjsd.evaluation import Trained, load_trained
 from mmjsd.metrics import read_metrics
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.reporting.canvas import Drawn, draw, draw_all, sheets
 from mmjsd.reporting.catalogue import run_figures
 from mmjsd.subsets import name_of, subsets
@@ -299,8 +300,8 @@ def _manipulation(trained: Trained) -> Drawn:
     values = {name: test.inputs(name, repeated) for name in modalities}
     for name in texts:
         # where the given text starts, for a shift would be a change of its own
-        start = (values[name] != text.ALPHABET.index(text.PADDING)).int().argmax(1).cpu().numpy()
-        words = text.attribute_texts(edited.reshape(-1, len(classes)), classes, start)
+        start = (values[name] != ALPHABET.index(PADDING)).int().argmax(1).cpu().numpy()
+        words = attribute_texts(edited.reshape(-1, len(classes)), classes, start)
         values[name] = torch.tensor(words.astype(np.int64), device=model.device)
     posterior = model.posterior(model.encode(values).shared, modalities).select().mean
     style = test.private_of(image, repeated).mean

@@ -12,10 +12,10 @@ import jinja2
 from markupsafe import Markup, escape
 from PIL import Image
 
-from mmjsd.provenance.environment import describe
 from mmjsd.errors import MmjsdError
 from mmjsd.flat import flat
 from mmjsd.metrics import read_metrics
+from mmjsd.provenance.environment import describe
 from mmjsd.provenance.files import atomic_write, read_json
 from mmjsd.provenance.records import read_record
 from mmjsd.reporting.catalogue import CAPTIONS

@@ -10,10 +10,9 @@ from torch import nn
 from torch.nn.utils import clip_grads_with_norm_
 
 from mmjsd.data.batches import Batch, ResidentSplit, StreamedSplit, fits
-from mmjsd.data.store import Store
+from mmjsd.data.store import Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
-from mmjsd.models.vae import modalities_of
 from mmjsd.objectives import Objective
 from mmjsd.params import Run
 from mmjsd.provenance.files import sha256_file

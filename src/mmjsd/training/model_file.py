@@ -6,8 +6,9 @@ from typing import Any
 from mmjsd import registry
 from mmjsd.devices import image_layout, pick_device
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities import Modality
 from mmjsd.models import weights
-from mmjsd.models.vae import Modality, MultimodalVAE
+from mmjsd.models.vae import MultimodalVAE
 from mmjsd.objectives import Objective
 from mmjsd.params import Run, make_run
 

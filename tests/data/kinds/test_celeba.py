@@ -22,8 +22,8 @@ from mmjsd.data.official.celeba_lists import read_attributes, read_partition
 from mmjsd.data.standin.attributes import ATTRIBUTES
 from mmjsd.data.standin.faces import write_faces
 from mmjsd.data.store import Store, read_store
-from mmjsd.data.text import decode
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import decode
 from mmjsd.provenance.files import sha256_file
 from support.faces import jpeg
 

@@ -1,4 +1,5 @@
 import gzip
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from mmjsd.data.official.mnist import read_idx, read_mnist
 from mmjsd.data.official.svhn import read_svhn
 from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.data.store import Split, read_store
-from mmjsd.data.text import WORDS, decode
+from mmjsd.data.text import WORDS
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import decode
 from mmjsd.provenance.files import sha256_file
 from support.official import idx, mat, refused
 

@@ -21,8 +21,9 @@ from mmjsd.data.official.download import Official, download, from_google_drive
 from mmjsd.data.official.finding import find
 from mmjsd.data.sources import effective, files_of, origin
 from mmjsd.data.store import Split, Stream, Table, write_store
-from mmjsd.data.text import ALPHABET, attribute_texts
+from mmjsd.data.text import attribute_texts
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.provenance.files import sha256_file
 
 __all__ = [

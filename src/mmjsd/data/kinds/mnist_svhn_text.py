@@ -11,8 +11,9 @@ from mmjsd.data.official import REPLACE, mnist, svhn
 from mmjsd.data.official.finding import find
 from mmjsd.data.sources import effective, files_of, origin
 from mmjsd.data.store import Split, Table, write_store
-from mmjsd.data.text import ALPHABET, word_table
+from mmjsd.data.text import word_table
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.provenance.files import sha256_file
 
 __all__ = ["LABELS", "MODALITIES", "build", "download_sources", "find_sources"]

@@ -18,8 +18,9 @@ from mmjsd.data.decoding import Images, WrongSize
 from mmjsd.data.official import REPLACE
 from mmjsd.data.official.celeba_lists import image_name
 from mmjsd.data.official.finding import is_foreign
-from mmjsd.data.preparation import FACE, Unfit, prepare_image
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.image import FACE, prepare_image
+from mmjsd.modalities.preparation import Unfit
 from mmjsd.provenance.files import sha256_file
 
 __all__ = ["FOLDER", "SHAPE", "digest_images", "extent", "opened", "read_face"]

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmjsd.data.official import REPLACE
-from mmjsd.data.text import ALPHABET, spelled
+from mmjsd.data.text import spelled
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.text import ALPHABET
 
 __all__ = [
     "SPLITS",

@@ -1,43 +1,38 @@
-"""Encoder bodies and decoders, chosen by the kind and shape of a modality, never by its name.
+"""Encoder bodies and decoders, found by the kind and shape of a modality, never by its name.
 
-An encoder body maps a batch of a modality to features (B, `features`); a decoder maps latents (B, D) to the
-parameters of the likelihood: the mean of an image, the logits (B, L, alphabet) of a text.
-The architectures are those of the reference implementation of mmJSD.
+An encoder body maps a batch of a modality to features (B, F); a decoder maps latents (B, D) to the parameters
+of the likelihood: the mean of an image, the logits (B, L, alphabet) of a text. The networks of this package
+are those of the reference implementation of mmJSD. Other shapes have the default networks of their kind.
 """
 
 from typing import Protocol
 
 from torch import nn
 
-from mmjsd.errors import MmjsdError
-from mmjsd.models.networks import celeba_image, celeba_text, mnist, svhn, text
+from mmjsd import registry
+from mmjsd.modalities import kind_of
 
-__all__ = ["build"]
-
-
-class _Architecture(Protocol):
-    def encoder(self, width: float) -> tuple[nn.Module, int]: ...
-
-    def decoder(self, latent: int, width: float) -> nn.Module: ...
+__all__ = ["Networks", "build"]
 
 
-_NETWORKS: dict[tuple[str, tuple[int, ...]], _Architecture] = {
-    ("image", (1, 28, 28)): mnist,
-    ("image", (3, 32, 32)): svhn,
-    ("text", (8,)): text,
-    ("image", (3, 64, 64)): celeba_image,
-    ("text", (256,)): celeba_text,
-}
+class Networks(Protocol):
+    """A module of networks."""
+
+    def encoder(self, shape: tuple[int, ...], width: float) -> tuple[nn.Module, int]:
+        """Build the encoder body for rows of this shape, of a relative width; tell its number of features."""
+
+    def decoder(self, shape: tuple[int, ...], latent: int, width: float) -> nn.Module:
+        """Build the decoder of latents (B, latent)."""
 
 
 def build(kind: str, shape: tuple[int, ...], latent: int, width: float) -> tuple[nn.Module, int, nn.Module]:
-    """Encoder body, its number of features, and decoder of `latent` dimensions, of a relative width.
+    """Build an encoder body and a decoder of `latent` dimensions, of a relative width.
 
-    Raises:
-        MmjsdError: there are no networks for this kind and shape.
+    Returns:
+        The body, its number of features, and the decoder.
     """
-    architecture = _NETWORKS.get((kind, shape))
-    if architecture is None:
-        raise MmjsdError(f"models/networks: no networks for {kind} of shape {shape}; add them in __init__.py")
-    body, features = architecture.encoder(width)
-    return body, features, architecture.decoder(latent, width)
+    name = f"{kind} {'x'.join(map(str, shape))}"
+    known = name in registry.entries("networks")
+    networks: Networks = registry.resolve("networks", name) if known else kind_of(kind)
+    body, features = networks.encoder(shape, width)
+    return body, features, networks.decoder(shape, latent, width)

@@ -2,10 +2,9 @@
 
 from torch import Tensor, nn
 
-from mmjsd.data.text import ALPHABET
+from mmjsd.modalities.layers import one_hot, scaled
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.models.networks.residual import Block
-from mmjsd.models.networks.text import one_hot
-from mmjsd.models.networks.width import scaled
 
 __all__ = ["decoder", "encoder"]
 
@@ -24,7 +23,7 @@ class _Encoder(nn.Module):
         )
 
     def forward(self, text: Tensor) -> Tensor:
-        return self.body(one_hot(text))
+        return self.body(one_hot(text, len(ALPHABET)))
 
 
 class _Decoder(nn.Module):
@@ -45,10 +44,10 @@ class _Decoder(nn.Module):
         return self.body(latent).transpose(1, 2)
 
 
-def encoder(width: float) -> tuple[nn.Module, int]:
+def encoder(shape: tuple[int, ...], width: float) -> tuple[nn.Module, int]:
     levels = scaled(width, *LEVELS)
     return _Encoder(levels), levels[-1]
 
 
-def decoder(latent: int, width: float) -> nn.Module:
+def decoder(shape: tuple[int, ...], latent: int, width: float) -> nn.Module:
     return _Decoder(latent, scaled(width, *LEVELS))

@@ -2,15 +2,15 @@
 
 from torch import nn
 
-from mmjsd.models.networks.width import scaled
+from mmjsd.modalities.layers import scaled
 
 __all__ = ["decoder", "encoder"]
 
 
-def encoder(width: float) -> tuple[nn.Module, int]:
+def encoder(shape: tuple[int, ...], width: float) -> tuple[nn.Module, int]:
     first, second, third, features = scaled(width, 32, 64, 64, 128)
     body = nn.Sequential(
-        nn.Conv2d(3, first, 4, stride=2, padding=1),
+        nn.Conv2d(shape[0], first, 4, stride=2, padding=1),
         nn.ReLU(),
         nn.Conv2d(first, second, 4, stride=2, padding=1),
         nn.ReLU(),
@@ -23,7 +23,7 @@ def encoder(width: float) -> tuple[nn.Module, int]:
     return body, features
 
 
-def decoder(latent: int, width: float) -> nn.Module:
+def decoder(shape: tuple[int, ...], latent: int, width: float) -> nn.Module:
     first, second, third, features = scaled(width, 32, 64, 64, 128)
     return nn.Sequential(
         nn.Linear(latent, features),
@@ -35,5 +35,5 @@ def decoder(latent: int, width: float) -> nn.Module:
         nn.ReLU(),
         nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.ConvTranspose2d(first, 3, 4, stride=2, padding=1),
+        nn.ConvTranspose2d(first, shape[0], 4, stride=2, padding=1),
     )

@@ -1,18 +1,11 @@
 """Text of 8 characters: a 1x1 convolution to 128 channels and two 4-wide ones, and their mirror image."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mmjsd.data.text import ALPHABET
-from mmjsd.models.networks.width import scaled
+from mmjsd.modalities.layers import one_hot, scaled
+from mmjsd.modalities.text import ALPHABET
 
-__all__ = ["decoder", "encoder", "one_hot"]
-
-
-def one_hot(text: Tensor) -> Tensor:
-    """Token ids (B, L), or character probabilities (B, L, alphabet) as they are, to channels first."""
-    probabilities = text if text.is_floating_point() else F.one_hot(text, len(ALPHABET)).float()
-    return probabilities.transpose(1, 2)
+__all__ = ["decoder", "encoder"]
 
 
 class _Encoder(nn.Module):
@@ -29,7 +22,7 @@ class _Encoder(nn.Module):
         )
 
     def forward(self, text: Tensor) -> Tensor:
-        return self.body(one_hot(text))
+        return self.body(one_hot(text, len(ALPHABET)))
 
 
 class _Decoder(nn.Module):
@@ -50,10 +43,10 @@ class _Decoder(nn.Module):
         return self.body(latent).transpose(1, 2)
 
 
-def encoder(width: float) -> tuple[nn.Module, int]:
+def encoder(shape: tuple[int, ...], width: float) -> tuple[nn.Module, int]:
     (features,) = scaled(width, 128)
     return _Encoder(features), features
 
 
-def decoder(latent: int, width: float) -> nn.Module:
+def decoder(shape: tuple[int, ...], latent: int, width: float) -> nn.Module:
     return _Decoder(latent, *scaled(width, 128))

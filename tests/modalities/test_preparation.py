@@ -13,20 +13,21 @@ from PIL import Image, ImageOps
 
 from mmjsd.data.kinds import celeba
 from mmjsd.data.official.celeba_images import read_face
-from mmjsd.data.preparation import prepare
 from mmjsd.data.store import read_store
-from mmjsd.data.text import decode
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities import Modality
+from mmjsd.modalities.preparation import prepare
+from mmjsd.modalities.text import decode
 
 DIGIT, HOUSE, FACE = (1, 28, 28), (3, 32, 32), (3, 64, 64)
-MODALITIES: dict[str, tuple[str, tuple[int, ...]]] = {
-    "mnist": ("image", DIGIT),
-    "svhn": ("image", HOUSE),
-    "face": ("image", FACE),
-    "word": ("text", (8,)),
-    "attributes": ("text", (256,)),
-    "numbers": ("vector", (3,)),
-}
+MODALITIES = [
+    Modality("mnist", "image", DIGIT, 784),
+    Modality("svhn", "image", HOUSE, 3072),
+    Modality("face", "image", FACE, 12288),
+    Modality("word", "text", (8,), 8),
+    Modality("attributes", "text", (256,), 256),
+    Modality("numbers", "vector", (3,), 3),
+]
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(256, size=(28, 28), dtype=np.uint8)
 COLOUR = RNG.integers(256, size=(32, 32, 3), dtype=np.uint8)

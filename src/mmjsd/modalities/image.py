@@ -1,25 +1,48 @@
-"""What a model is given, brought into the form of its store: one preparation for building and for use.
+"""Images: uint8 (C, H, W) in the store, 0..1 as inputs, a Laplace likelihood."""
 
-It depends on the kind and the shape of a modality alone. The same picture gives the same row, whether it
-comes as a file, an opened image or an array.
-"""
-
-import logging
+import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from mmjsd.data import text
-from mmjsd.errors import MmjsdError
+from mmjsd.modalities.preparation import Unfit
 
-__all__ = ["FACE", "Frame", "Unfit", "prepare", "prepare_image"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from torch import Tensor, nn
 
-_LOG = logging.getLogger(__name__)
+__all__ = [
+    "ALPHABET",
+    "AXES",
+    "DTYPE",
+    "FACE",
+    "FROM_FILES",
+    "RANGE",
+    "Frame",
+    "as_input",
+    "classifier_body",
+    "decoder",
+    "draw",
+    "encoder",
+    "likelihood_mean",
+    "log_likelihood",
+    "prepare",
+    "prepare_image",
+    "vary",
+]
+
+ALPHABET = None
+DTYPE = np.uint8
+AXES = 4
+RANGE = (0.0, 1.0)
+FROM_FILES = True
+
+FIRST, MOST = 32, 256
+"""Channels of the first convolution of the default networks, doubled by each further one, up to MOST."""
 
 Bytes = NDArray[np.uint8]
 Shape = tuple[int, ...]
@@ -37,8 +60,6 @@ class Frame(NamedTuple):
 #: The faces of CelebA, aligned and cropped.
 FACE = Frame(size=(178, 218), crop=(148, 148))
 _FRAMES: dict[Shape, Frame] = {(3, 64, 64): FACE}
-#: What fills up texts of a length; blanks where it does not say.
-_PADDING: dict[int, str] = {256: text.PADDING}
 
 #: What turns the picture of each EXIF orientation upright.
 _TURNS = {
@@ -54,84 +75,15 @@ _PHOTOMETRIC_INTERPRETATION = 262  # tag of TIFF files
 _NEARLY_GREY = 8  # levels between the colours of a pixel, as a JPEG of a grey picture may have
 
 
-class Unfit(Exception):
-    """Why something cannot be shown to a model as it is."""
+# --- In the store -----------------------------------------------------------------------------------------
 
 
-def prepare(
-    given: Mapping[str, Any], modalities: Mapping[str, tuple[str, Shape]]
-) -> dict[str, NDArray[np.uint8 | np.float32]]:
-    """Bring what a person has into the form of a store.
-
-    What is cropped, resized or turned grey on the way is logged, a line for each kind of change.
-
-    Args:
-        given: modality -> what it is, one thing or a list of B of them. An image: its file, a PIL image, or
-            an array (H, W), (H, W, C) or (C, H, W) of uint8 or of floats in 0..1; a text: its words; a
-            vector: its values. One thing beside lists stands for B of it.
-        modalities: name -> kind (`image`, `text` or `vector`) and shape of one item.
-
-    Returns:
-        modality -> rows (B, ...): images uint8 (B, C, H, W), token ids uint8 (B, L), vectors float32 (B, D).
+def prepare(item: Any, shape: Shape) -> tuple[Bytes, str]:
+    """A file, PIL image or array as the store of a modality of this shape has it, and what was changed.
 
     Raises:
-        MmjsdError: no such modality, what cannot be shown faithfully, or lists of different lengths.
+        Unfit: it cannot be shown to a model as it is.
     """
-    if not isinstance(given, Mapping) or not given:
-        raise MmjsdError(f"given: nothing is; give one or more of {', '.join(modalities)}")
-    batches, single = {}, set()
-    for name, value in given.items():
-        if name not in modalities:
-            raise MmjsdError(f"{name}: the model has no such modality; it has {', '.join(modalities)}")
-        kind, shape = modalities[name]
-        items = _items(kind, value)
-        if items is None:
-            single.add(name)
-        batches[name] = _rows(name, kind, shape, [value] if items is None else items)
-    lengths = {name: len(rows) for name, rows in batches.items() if name not in single}
-    if len(set(lengths.values())) > 1:
-        counts = ", ".join(f"{count} of {name}" for name, count in lengths.items())
-        raise MmjsdError(f"given: {counts}; give as many of each, or one")
-    count = next(iter(lengths.values()), 1)
-    return {name: rows.repeat(count, axis=0) if name in single else rows for name, rows in batches.items()}
-
-
-def _items(kind: str, value: Any) -> Sequence[Any] | None:
-    """The things in a batch; None if it is one thing."""
-    if isinstance(value, (list, tuple)) and not (kind == "vector" and value and np.isscalar(value[0])):
-        return value
-    axes = {"image": 4, "text": 1, "vector": 2}[kind]
-    if hasattr(value, "__array__") and not isinstance(value, Image.Image) and np.ndim(value) == axes:
-        return list(value)
-    return None
-
-
-def _rows(name: str, kind: str, shape: Shape, items: Sequence[Any]) -> NDArray[Any]:
-    if not len(items):
-        raise MmjsdError(f"{name}: an empty list; give one {kind} at least")
-    rows: list[NDArray[Any]] = []
-    changed: dict[str, list[str]] = {}
-    for number, item in enumerate(items, 1):
-        label = f"number {number}" if len(items) > 1 else ""
-        if kind == "image" and isinstance(item, (str, os.PathLike)):
-            label = str(item)
-        try:
-            row, change = _PREPARED[kind](item, shape)
-        except Unfit as error:
-            raise MmjsdError(f"{name}: {label}{': ' if label else ''}{error}") from None
-        rows.append(row)
-        if change:
-            changed.setdefault(change, []).append(label)
-    for change, labels in changed.items():
-        others = f" and {len(labels) - 1} others" if len(labels) > 1 else ""
-        _LOG.warning("%s: %s%s%s%s", name, labels[0], others, ": " if labels[0] else "", change)
-    return np.stack(rows)
-
-
-# --- Images -----------------------------------------------------------------------------------------------
-
-
-def _image(item: Any, shape: Shape) -> tuple[Bytes, str]:
     if isinstance(item, (str, os.PathLike)):
         try:
             # of odd headers and large photos Pillow warns; what is wrong with the pixels raises
@@ -270,29 +222,123 @@ def _from_array(item: Any, channels: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array.squeeze(-1) if array.shape[2:] == (1,) else array))
 
 
-# --- Texts and vectors ------------------------------------------------------------------------------------
+# --- In the model -----------------------------------------------------------------------------------------
 
 
-def _text(item: Any, shape: Shape) -> tuple[Bytes, str]:
-    """Token ids (L,) of words as the build writes them: from the first character on, filled up behind."""
-    if not isinstance(item, str) or not item:
-        raise Unfit(f"{item!r} is no text of at least a character")
-    padding = _PADDING.get(shape[0], " ")
-    words = text.spelled(item) if padding == text.PADDING else item.lower()
-    try:
-        return text.encode([words], shape[0], pad=padding)[0], ""
-    except MmjsdError as error:
-        raise Unfit(str(error)) from None
+def as_input(rows: "Tensor") -> "Tensor":
+    """Pixels (B, C, H, W) from 0..255 to 0..1."""
+    import torch
+
+    from mmjsd.devices import image_layout
+
+    return rows.to(torch.float32, memory_format=image_layout(rows.device)).div_(255)
 
 
-def _vector(item: Any, shape: Shape) -> tuple[NDArray[np.float32], str]:
-    try:
-        values = np.asarray(item, np.float32)
-    except (TypeError, ValueError):
-        values = np.full(shape, np.nan, np.float32)
-    if values.shape != shape or not np.isfinite(values).all():
-        raise Unfit(f"must be {shape[0]} finite numbers")
-    return values, ""
+def log_likelihood(output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
+    """log p(x | decoder output) in nats: Laplace of this scale around the output, (B, C, H, W) -> (B,)."""
+    size = math.prod(x.shape[1:])
+    return -(output.float() - x).abs().sum((1, 2, 3)) / scale - size * math.log(2 * scale)
 
 
-_PREPARED: dict[str, Any] = {"image": _image, "text": _text, "vector": _vector}
+def likelihood_mean(output: "Tensor") -> "Tensor":
+    """The decoder's output (B, C, H, W)."""
+    return output.float()
+
+
+def encoder(shape: Shape, width: float) -> "tuple[nn.Module, int]":
+    """Default encoder: convolutions of stride 2 down to 4x4 or less, 32 to 256 channels, 256 features."""
+    from torch import nn
+
+    from mmjsd.modalities.layers import shrink
+
+    channels, sizes = _levels(shape, width)
+    return nn.Sequential(*shrink(channels, sizes)), channels[-1]
+
+
+def decoder(shape: Shape, latent: int, width: float) -> "nn.Module":
+    """Default decoder: the mirror image of the encoder, to means (B, C, H, W)."""
+    from torch import nn
+
+    from mmjsd.modalities.layers import grow
+
+    return nn.Sequential(*grow(latent, *_levels(shape, width)))
+
+
+def _levels(shape: Shape, width: float) -> tuple[list[int], list[Shape]]:
+    """Channels and sizes of the default networks."""
+    from mmjsd.modalities.layers import halvings, scaled
+
+    sizes = halvings(shape[1:])
+    convolutions = (min(MOST, FIRST * 2**level) for level in range(len(sizes) - 1))
+    return [shape[0], *scaled(width, *convolutions, MOST)], sizes
+
+
+# --- Judged and drawn -------------------------------------------------------------------------------------
+
+
+def classifier_body(shape: Shape) -> "nn.Module":
+    """Three convolutions of stride 2, more for images of over 64 pixels, with batch normalisation."""
+    from torch import nn
+
+    from mmjsd.modalities.layers import convolution, halve
+
+    channels, sides = shape[0], shape[1:]
+    layers: list[nn.Module] = []
+    while len(layers) < 9 or max(sides) > 8:
+        width = min(128, 32 * 2 ** (len(layers) // 3))
+        convolve = convolution(channels, width, sides, bias=False)
+        channels, sides = width, halve(sides)
+        # a batch of a single value has no variance
+        norm = nn.BatchNorm2d(width) if math.prod(sides) > 1 else nn.Identity()
+        layers += [convolve, norm, nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * math.prod(sides), 128), nn.ReLU())
+
+
+def vary(x: "Tensor") -> "Tensor":
+    """Images (B, C, H, W) slightly turned, scaled and shifted, for generated ones are not centred exactly."""
+    import torch
+    from torch.nn.functional import affine_grid
+
+    turn, scale, *shift = (2 * torch.rand(4, len(x), device=x.device) - 1) * 0.12
+    rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).view(-1, 2, 2)
+    affine = torch.cat([rotation * (1 + scale).view(-1, 1, 1), torch.stack(shift, 1)[..., None]], 2)
+    return _sampled(x, affine_grid(affine, list(x.shape), align_corners=False))
+
+
+def _sampled(x: "Tensor", grid: "Tensor") -> "Tensor":
+    """Images (B, C, H, W) at the points of a grid (B, H, W, 2); beyond the border they go on as they end."""
+    import torch
+    from torch.nn.functional import grid_sample
+
+    if x.device.type != "mps":
+        return grid_sample(x, grid, padding_mode="border", align_corners=False)
+    # MPS has no such padding before torch 2.13; no point lies beyond the outermost pixels' centres instead
+    inside = 1 - 1 / torch.tensor([x.shape[3], x.shape[2]], device=x.device)
+    return grid_sample(x, grid.clamp(-inside, inside), align_corners=False)
+
+
+def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
+    """Draw images (N, C, H, W) in 0..1 as one picture, the mean of channels that are neither grey nor RGB."""
+    if values.shape[1] not in (1, 3):
+        values = values.mean(1, keepdim=True)
+    pixels = (values.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    rows = -(-len(pixels) // columns)
+    axes.imshow(
+        _tiled(pixels, rows, columns).squeeze(),
+        extent=(left, left + columns, top + rows, top),
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+    )
+
+
+def _tiled(pictures: Bytes, rows: int, columns: int) -> Bytes:
+    """One picture of all (N, H, W, C), each in the middle of a square, with a rim of a pixel around it."""
+    missing = rows * columns - len(pictures)
+    gaps = [max(pictures.shape[1:3]) - length for length in pictures.shape[1:3]]
+    around = [(1 + gap // 2, 1 + gap - gap // 2) for gap in gaps]
+    rimmed = np.pad(pictures, ((0, missing), *around, (0, 0)), constant_values=255)
+    _, height, width, channels = rimmed.shape
+    sheet = rimmed.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return sheet.reshape(rows * height, columns * width, channels)

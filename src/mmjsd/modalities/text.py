@@ -1,0 +1,185 @@
+"""Texts: token ids of one alphabet in the store, a categorical likelihood for each character."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmjsd.errors import MmjsdError
+from mmjsd.modalities import CELL
+from mmjsd.modalities.preparation import Unfit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from torch import Tensor, nn
+
+__all__ = [
+    "ALPHABET",
+    "AXES",
+    "DTYPE",
+    "FROM_FILES",
+    "RANGE",
+    "as_input",
+    "classifier_body",
+    "decode",
+    "decoder",
+    "draw",
+    "encode",
+    "encoder",
+    "likelihood_mean",
+    "log_likelihood",
+    "prepare",
+    "vary",
+]
+
+#: The 70 symbols of the character-level texts; a token id is a position in it.
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"\\/|_@#$%^&*~`+=<>()[]{} \n"
+DTYPE = np.uint8
+AXES = 2
+RANGE = (0.0, len(ALPHABET) - 1.0)
+FROM_FILES = False
+
+CHANNELS = 128
+
+Shape = tuple[int, ...]
+
+_SYMBOLS = frozenset(ALPHABET)
+_CODES = np.frombuffer(ALPHABET.encode("ascii"), np.uint8)
+_UNKNOWN = 255
+_IDS = np.full(256, _UNKNOWN, np.uint8)
+_IDS[_CODES] = np.arange(len(ALPHABET))
+
+#: What fills up texts of a length, those of CelebA; blanks where it does not say.
+_PADDING = {256: "*"}
+
+
+# --- In the store -----------------------------------------------------------------------------------------
+
+
+def encode(texts: Sequence[str], length: int, pad: str = " ") -> NDArray[np.uint8]:
+    """Token ids (N, ``length``) of N texts, filled up with ``pad`` on the right.
+
+    Raises:
+        MmjsdError: a text is longer than ``length`` or has a symbol outside the alphabet.
+    """
+    for text in texts:
+        if len(text) > length:
+            raise MmjsdError(f"{text!r} has {len(text)} characters; shorten it to {length}")
+        if not _SYMBOLS.issuperset(text):
+            unknown = ", ".join(map(repr, sorted(set(text) - _SYMBOLS)))
+            raise MmjsdError(f"{text!r} has {unknown}, which the alphabet has not; replace it")
+    codes = "".join(text.ljust(length, pad) for text in texts).encode("ascii")
+    return _IDS[np.frombuffer(codes, np.uint8)].reshape(len(texts), length)
+
+
+def decode(ids: NDArray[np.integer]) -> list[str]:
+    """The N texts of token ids (N, L), padding included.
+
+    Raises:
+        MmjsdError: an id is outside the alphabet.
+    """
+    ids = np.asarray(ids)
+    if ids.size and not (ids.min() >= 0 and ids.max() < len(ALPHABET)):
+        raise MmjsdError(f"token ids: must be 0..{len(ALPHABET) - 1} (got {ids.min()}..{ids.max()})")
+    return [row.tobytes().decode("ascii") for row in _CODES[ids]]
+
+
+def prepare(item: Any, shape: Shape) -> tuple[NDArray[np.uint8], str]:
+    """Token ids (L,) of words as the build writes them: from the first character on, filled up behind."""
+    if not isinstance(item, str) or not item:
+        raise Unfit(f"{item!r} is no text of at least a character")
+    words, padding = item.lower(), _PADDING.get(shape[0], " ")
+    if padding != " ":  # of the names of attributes
+        words = words.replace("_", " ")
+    try:
+        return encode([words], shape[0], pad=padding)[0], ""
+    except MmjsdError as error:
+        raise Unfit(str(error)) from None
+
+
+# --- In the model -----------------------------------------------------------------------------------------
+
+
+def as_input(rows: "Tensor") -> "Tensor":
+    """Token ids (B, L) as int64."""
+    return rows.long()
+
+
+def log_likelihood(output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
+    """log p(x | decoder output) in nats, each character categorical: logits (B, L, A), ids (B, L) -> (B,)."""
+    from torch.nn.functional import cross_entropy
+
+    return -cross_entropy(output.float().flatten(0, 1), x.flatten(), reduction="none").view_as(x).sum(1)
+
+
+def likelihood_mean(output: "Tensor") -> "Tensor":
+    """The probabilities of the characters (B, L, A)."""
+    return output.float().softmax(-1)
+
+
+def encoder(shape: Shape, width: float) -> "tuple[nn.Module, int]":
+    """Default encoder: a 1-wide convolution to 128 channels, 4-wide ones of stride 2, 128 features."""
+    from torch import nn
+
+    from mmjsd.modalities.layers import Characters, halvings, scaled, shrink
+
+    (channels,), sizes = scaled(width, CHANNELS), halvings(shape)
+    layers = [nn.Conv1d(len(ALPHABET), channels, 1), nn.ReLU()]
+    layers += shrink([channels] * (len(sizes) + 1), sizes)
+    return Characters(len(ALPHABET), *layers), channels
+
+
+def decoder(shape: Shape, latent: int, width: float) -> "nn.Module":
+    """Default decoder: the mirror image of the encoder, to logits (B, L, A)."""
+    from torch import nn
+
+    from mmjsd.modalities.layers import Logits, grow, halvings, scaled
+
+    (channels,), sizes = scaled(width, CHANNELS), halvings(shape)
+    layers = grow(latent, [channels] * (len(sizes) + 1), sizes)
+    return Logits(*layers, nn.ReLU(), nn.Conv1d(channels, len(ALPHABET), 1))
+
+
+# --- Judged and drawn -------------------------------------------------------------------------------------
+
+
+def classifier_body(shape: Shape) -> "nn.Module":
+    """Convolutions on token ids (B, L) or character probabilities (B, L, A), to judge a text as a whole."""
+    from torch import nn
+
+    from mmjsd.modalities.layers import Characters
+
+    wide = 3 if shape[0] <= 8 else 7  # of a long text, whole words must fit
+    layers: list[nn.Module] = [nn.LazyConv1d(64, 1), nn.ReLU()]
+    for inputs in (64, 128):
+        # a batch of a single value has no variance
+        norm = nn.BatchNorm1d(128) if shape[0] > 1 else nn.Identity()
+        layers += [nn.Conv1d(inputs, 128, wide, padding=wide // 2, bias=False), norm, nn.ReLU()]
+    # a word counts wherever it stands
+    return Characters(len(ALPHABET), *layers, nn.AdaptiveMaxPool1d(1), nn.Flatten())
+
+
+def vary(x: "Tensor") -> "Tensor":
+    """Uncertain characters (B, L, A)."""
+    import torch
+
+    from mmjsd.modalities.layers import one_hot
+
+    sharp = one_hot(x, len(ALPHABET)).transpose(1, 2)
+    share = 0.5 * torch.rand(len(x), 1, 1, device=x.device)
+    noise = torch.rand_like(sharp) ** 4
+    return (1 - share) * sharp + share * noise / noise.sum(-1, keepdim=True)
+
+
+def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
+    """Write texts, token ids (N, L) or character probabilities (N, L, A): the most likely characters."""
+    ids = (values.argmax(-1) if values.is_floating_point() else values).cpu().numpy()
+    # as many lines as make the block of text about as wide as high
+    width = max(8, math.ceil(math.sqrt(2 * ids.shape[1])))
+    points = 72 * CELL / (0.65 * width)
+    for cell, line in enumerate(decode(ids)):
+        x, y = left + cell % columns, top + cell // columns
+        block = "\n".join(line[start : start + width] for start in range(0, len(line), width))
+        axes.text(x + 0.5, y + 0.5, block, family="monospace", size=points, ha="center", va="center")

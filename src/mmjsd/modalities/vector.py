@@ -1,0 +1,132 @@
+"""Vectors of standardised numbers: float32 in the store, a normal likelihood with scale 1."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmjsd.modalities.preparation import Unfit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from torch import Tensor, nn
+
+__all__ = [
+    "ALPHABET",
+    "AXES",
+    "DTYPE",
+    "FROM_FILES",
+    "RANGE",
+    "as_input",
+    "classifier_body",
+    "decoder",
+    "draw",
+    "encoder",
+    "likelihood_mean",
+    "log_likelihood",
+    "prepare",
+    "vary",
+]
+
+ALPHABET = None
+DTYPE = np.float32
+AXES = 2
+RANGE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+FROM_FILES = False
+
+HIDDEN = 256
+NOISE = 0.1
+"""Standard deviation of what is added to the values that a classifier is trained on."""
+
+Shape = tuple[int, ...]
+
+
+# --- In the store -----------------------------------------------------------------------------------------
+
+
+def prepare(item: Any, shape: Shape) -> tuple[NDArray[np.float32], str]:
+    """The values (D,) of an array, a list, or a string with commas between them."""
+    try:
+        with np.errstate(over="ignore"):
+            values = np.asarray(item.split(",") if isinstance(item, str) else item, np.float32)
+    except (TypeError, ValueError, RuntimeError):  # no numbers, ragged, a tensor of another device
+        values = np.full(shape, np.nan, np.float32)
+    if values.shape != shape or not np.isfinite(values).all():
+        raise Unfit(f"must be {shape[0]} finite numbers")
+    return values, ""
+
+
+# --- In the model -----------------------------------------------------------------------------------------
+
+
+def as_input(rows: "Tensor") -> "Tensor":
+    """The values (B, D) as they are."""
+    return rows
+
+
+def log_likelihood(output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
+    """log p(x | decoder output) in nats: normal around the output, with scale 1, (B, D) -> (B,).
+
+    Args:
+        output, x: means and values.
+        scale: that of other kinds, without effect here.
+    """
+    return -0.5 * ((output.float() - x) ** 2 + math.log(2 * math.pi)).sum(-1)
+
+
+def likelihood_mean(output: "Tensor") -> "Tensor":
+    """The decoder's output (B, D)."""
+    return output.float()
+
+
+def encoder(shape: Shape, width: float) -> "tuple[nn.Module, int]":
+    """Default encoder: two hidden layers of 256."""
+    from torch import nn
+
+    from mmjsd.modalities.layers import scaled
+
+    (hidden,) = scaled(width, HIDDEN)
+    layers = (nn.Linear(shape[0], hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+    return nn.Sequential(*layers), hidden
+
+
+def decoder(shape: Shape, latent: int, width: float) -> "nn.Module":
+    """Default decoder: two hidden layers of 256, to means (B, D)."""
+    from torch import nn
+
+    from mmjsd.modalities.layers import scaled
+
+    (hidden,) = scaled(width, HIDDEN)
+    layers = (nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+    return nn.Sequential(*layers, nn.Linear(hidden, shape[0]))
+
+
+# --- Judged and drawn -------------------------------------------------------------------------------------
+
+
+def classifier_body(shape: Shape) -> "nn.Module":
+    """Two hidden layers, of 256 and 128."""
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(shape[0], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 128), nn.ReLU())
+
+
+def vary(x: "Tensor") -> "Tensor":
+    """Values (B, D) with noise."""
+    import torch
+
+    return x + NOISE * torch.randn_like(x)
+
+
+def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
+    """Draw vectors (N, D) as bars, up to 2.25 standard deviations, from the middle of the cell."""
+    from matplotlib.collections import PolyCollection
+
+    heights = 0.2 * values.float().clamp(-2.25, 2.25).cpu().numpy()
+    # the outline of all bars of a vector, from the left, and back along the middle
+    heights = np.pad(heights.repeat(2, axis=1), ((0, 0), (1, 1)))
+    across = np.linspace(0.1, 0.9, values.shape[1] + 1).repeat(2)
+    cells = np.arange(len(values))[:, None]
+    outlines = np.stack([left + cells % columns + across, top + cells // columns + 0.5 - heights], -1)
+    axes.add_collection(PolyCollection(list(outlines), color="black", linewidths=0.4), autolim=False)
