@@ -64,7 +64,10 @@ def _run_step(arguments: argparse.Namespace) -> None:
     keys = {key: getattr(arguments, key) for key in kind.keys}
     if keys.get("seed", 0) is None:
         keys["seed"] = chosen.seeds[0]
-    options = {name: getattr(arguments, name) for name in (flag.strip("-").replace("-", "_") for flag in kind.options)}
+    options = {
+        name: getattr(arguments, name)
+        for name in (flag.strip("-").replace("-", "_") for flag in kind.options)
+    }
     step = kind(chosen, options, **keys)
     product = step.product
     if missing := [path for path in product.needed if not path.is_file()]:

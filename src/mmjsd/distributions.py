@@ -87,10 +87,16 @@ class Mixture(NamedTuple):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log-density of z in nats: (..., B, D) -> (..., B)."""
-        experts = Gaussian(*(t.view(len(t), *[1] * (z.dim() - 2), *t.shape[1:]) for t in self.experts))
-        weights = self.weights.to(z.dtype).log()
-        weights = weights.view(len(weights), *[1] * (z.dim() - 2), -1)
-        return torch.logsumexp(experts.log_prob(z) + weights, dim=0)
+        return self.weighted(self.log_probs(z))
+
+    def log_probs(self, z: Tensor) -> Tensor:
+        """Log-density of z under each expert: (..., B, D) -> (..., E, B)."""
+        return self.experts.log_prob(z.unsqueeze(-3))
+
+    def weighted(self, log_probs: Tensor) -> Tensor:
+        """Log-density under the mixture from those under its experts: (..., E, B) -> (..., B)."""
+        weights = _per_sample(self.weights, self.experts).squeeze(-1)
+        return torch.logsumexp(log_probs + torch.log(weights), dim=-2)
 
 
 Mean = Callable[[Gaussian, Tensor], Gaussian | Mixture]
@@ -133,7 +139,7 @@ def jensen_shannon(experts: Gaussian, weights: Tensor, mean: str | Mean = "geome
     """Jensen-Shannon divergence sum_e w_e KL(q_e || f) with an abstract mean f of the experts: -> (B,).
 
     Sutter et al. 2020, Definition 1; f is the dynamic prior. The caller stacks the prior as an expert. Closed
-    form where f is Gaussian; where it is a mixture, an unbiased estimate with one sample of each expert.
+    form where f is Gaussian; where it is a mixture of the experts, an unbiased estimate with one sample of each.
 
     Args:
         experts: (E, B, D).
@@ -147,8 +153,8 @@ def jensen_shannon(experts: Gaussian, weights: Tensor, mean: str | Mean = "geome
     if isinstance(f, Gaussian):
         divergences = kl_divergence(experts, f)
     else:
-        samples = experts.rsample()
-        divergences = experts.log_prob(samples) - f.log_prob(samples)
+        each = f.log_probs(experts.rsample())  # (E, E, B): log q_v(z_e)
+        divergences = torch.diagonal(each).movedim(-1, 0) - f.weighted(each)
     # an expert of weight 0 must not count, however far it lies
     by_sample = _per_sample(weights, experts).squeeze(-1)
     return torch.where(by_sample > 0, by_sample * divergences, 0).sum(0)

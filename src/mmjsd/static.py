@@ -54,7 +54,7 @@ def parsed(module: str) -> ast.Module:
 
 @cache
 def options(reference: str) -> dict[str, Option]:
-    """Read the keyword-only arguments of a function, or of a class and its bases, from the source.
+    """Read the keyword-only arguments that have a default, of a function or of a class and its bases.
 
     Args:
         reference: `module:name`.
@@ -77,9 +77,12 @@ def options(reference: str) -> dict[str, Option]:
     if isinstance(function, ast.FunctionDef):
         texts = _documented(ast.get_docstring(node) or "")
         for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
-            found[argument.arg] = Option(
-                _evaluated(argument.annotation, module), _evaluated(default, module), texts.get(argument.arg, "")
-            )
+            if default is not None:  # others are not options: whoever calls it knows them
+                found[argument.arg] = Option(
+                    _evaluated(argument.annotation, module),
+                    _evaluated(default, module),
+                    texts.get(argument.arg, ""),
+                )
     return found
 
 

@@ -20,7 +20,6 @@ from mmjsd.models import networks
 __all__ = ["MultimodalVAE", "Posteriors"]
 
 
-
 class Posteriors(NamedTuple):
     """Unimodal posteriors."""
 

@@ -55,7 +55,9 @@ def read(path: Path, kind: str, remedy: str) -> tuple[dict[str, Tensor], dict[st
     except FileNotFoundError:
         older = path.with_suffix(".pt")
         if older.is_file():
-            raise MmjsdError(f"{older}: written by version 0.1, which kept weights otherwise; {remedy}") from None
+            raise MmjsdError(
+                f"{older}: written by version 0.1, which kept weights otherwise; {remedy}"
+            ) from None
         raise MmjsdError(f"{path}: no such file; {remedy}") from None
     except PermissionError as error:
         raise MmjsdError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None

@@ -154,9 +154,7 @@ class _Resolver:
             del own[key]
         # of the shared defaults, what concerns it; their faults are told where they stand
         inherited = {key: value for key, value in shared.items() if key in model.model_fields}
-        return self.section(
-            model, {**inherited, **own}, "runs", name, silent=inherited.keys() - own.keys()
-        )
+        return self.section(model, {**inherited, **own}, "runs", name, silent=inherited.keys() - own.keys())
 
     def section(self, model: type[S], raw: Any, *where: str, silent: Collection[str] = ()) -> S:
         """The section, or what is sound of it; its faults are noted, but for those of the silent keys."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
+from mmjsd.params.sources import Origin, effective, origin
 from mmjsd.params.types import Device, Section, Seed, Threads
 from mmjsd.registry import entries, options_of, resolve
 from mmjsd.static import Option
@@ -39,15 +40,14 @@ class Dataset(Section):
     options: Section = Section()
 
     @property
-    def origin(self) -> Literal["standin", "download", "folder"]:
-        """What kind of source it has; only a stand-in has the options that start with `standin_`."""
-        return self.source if self.source in ("standin", "download") else "folder"  # type: ignore[return-value]
+    def origin(self) -> Origin:
+        """What its source is."""
+        return origin(self.source)
 
     @property
     def own_options(self) -> dict[str, Any]:
         """The options of its kind, without those that its source has no use for."""
-        options = self.options.model_dump()
-        return {k: v for k, v in options.items() if self.origin == "standin" or not k.startswith("standin_")}
+        return effective(self.source, self.options.model_dump())
 
     @property
     def modalities(self) -> tuple[str, ...]:

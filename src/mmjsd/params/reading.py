@@ -49,6 +49,8 @@ class _Constructor(SafeConstructor):
         try:
             return super().construct_mapping(node, deep)
         except DuplicateKeyError as error:
-            key = next(k for i, (k, _) in enumerate(node.value) if k.value in {o.value for o, _ in node.value[:i]})
+            key = next(
+                k for i, (k, _) in enumerate(node.value) if k.value in {o.value for o, _ in node.value[:i]}
+            )
             problem = f"key {key.value!r} is given twice"
             raise ConstructorError(None, None, problem, error.problem_mark) from None

@@ -15,7 +15,7 @@ __all__ = [
     "CLUSTERS",
     "Count",
     "Device",
-    "Images",
+    "ImageCount",
     "MeanName",
     "Samples",
     "Section",
@@ -33,7 +33,7 @@ Weight = Annotated[float, Field(ge=0, le=1e4)]
 Weights = dict[str, Weight]
 Count = Annotated[int, Field(gt=0, le=10**6)]
 Samples = Annotated[int, Field(ge=10, le=10**6)]
-Images = Annotated[int, Field(ge=CLUSTERS, le=500_000)]
+ImageCount = Annotated[int, Field(ge=CLUSTERS, le=500_000)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]?))?)$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]

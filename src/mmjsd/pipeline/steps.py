@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mmjsd import registry
 from mmjsd.errors import MmjsdError
 from mmjsd.params import CLUSTERS, Dataset, Params, Run, make_evaluation, make_run
+from mmjsd.params.sources import place_of
 from mmjsd.pipeline.step import Step, entry
 from mmjsd.provenance.files import sha256_file
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
@@ -52,7 +53,9 @@ class Build(Step):
         if dataset.origin == "folder":
             # hundreds of thousands of images are not read to see whether they are the same
             folders = [path for path in self._found().values() if path.is_dir()]
-            settings["folders"] = [registry.resolve("datasets", dataset.kind).extent(path) for path in folders]
+            settings["folders"] = [
+                registry.resolve("datasets", dataset.kind).extent(path) for path in folders
+            ]
         return settings
 
     def sources(self) -> dict[str, Path]:
@@ -68,12 +71,11 @@ class Build(Step):
         return [f"{kind}:build", *_modality_kinds()]
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
-        key = self.values["dataset"]
-        places = {"standin": Path("sources/standin") / key, "download": Path("sources/official")}
+        key, source = self.values["dataset"], self.dataset.source
         registry.resolve("datasets", params["kind"]).build(
             self.path("{dataset}.h5"),
-            source=self.dataset.source,
-            source_folder=places.get(params["source"], Path(self.dataset.source)),
+            source=source,
+            source_folder=place_of(source, key),
             seed=params["seed"],
             **params["options"],
         )
@@ -261,9 +263,7 @@ class Figures(_OfRun):
 
     def outputs(self) -> list[str]:
         dataset = self.dataset
-        names = run_figures(
-            dataset.modalities, self.run.private_latent > 0, dataset.labels == "attributes"
-        )
+        names = run_figures(dataset.modalities, self.run.private_latent > 0, dataset.labels == "attributes")
         return _pictures(names)
 
     def params(self) -> dict[str, Any]:
@@ -563,10 +563,9 @@ def _code_of(run: Run, dataset: Dataset) -> list[str]:
 
 
 def _is_of(network: str, dataset: Dataset) -> bool:
-    """Whether networks `kind AxBxC` may be those of a modality of the dataset."""
+    """Whether networks may be those of a modality of the dataset, whose shape may not be known yet."""
     forms = registry.resolve("datasets", dataset.kind).MODALITIES.values()
-    kind, _, shape = network.partition(" ")
-    return any(kind == form.kind and (form.shape is None or shape == "x".join(map(str, form.shape))) for form in forms)
+    return any(form in (network, network.partition(" ")[0]) for form in forms)
 
 
 def _store(key: str, dataset: Dataset) -> "Store":

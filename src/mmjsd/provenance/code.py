@@ -52,7 +52,9 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
         module, _, name = root.partition(":")
         if name and name not in (*_read(module).definitions, "*"):
             raise AttributeError(f"{module} has no {name}")
-        waiting += [(module, n) for n in ([] if name == "*" else [name] if name else _read(module).definitions)]
+        waiting += [
+            (module, n) for n in ([] if name == "*" else [name] if name else _read(module).definitions)
+        ]
     while waiting:
         while waiting:
             module, name = waiting.pop()
@@ -143,7 +145,11 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
             yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
     elif isinstance(statement, ast.If | ast.Try) and not _is_for_type_checkers(statement):
         for inner in ast.walk(statement):
-            if isinstance(inner, ast.stmt) and inner is not statement and not isinstance(inner, ast.If | ast.Try):
+            if (
+                isinstance(inner, ast.stmt)
+                and inner is not statement
+                and not isinstance(inner, ast.If | ast.Try)
+            ):
                 yield from _bound(inner)
 
 

@@ -63,7 +63,9 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
         for key, kind in _SAID.items():
             if not isinstance(about[key], kind):
                 raise TypeError(key)
-        modalities = [Modality(name, kind, tuple(shape), size) for name, kind, shape, size in about["modalities"]]
+        modalities = [
+            Modality(name, kind, tuple(shape), size) for name, kind, shape, size in about["modalities"]
+        ]
         model = build(modalities, make_run(**about["run"])).model
         model.load_state_dict(found)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, MmjsdError):

@@ -15,8 +15,8 @@ __all__ = ["Kind", "kind_of"]
 class Kind(Protocol):
     """What a kind of dataset defines."""
 
-    MODALITIES: tuple[str, ...]
-    """In the order of its store."""
+    MODALITIES: dict[str, str]
+    """In the order of its store: name -> kind and, where that is fixed, shape: `image 3x64x64`, `text`."""
     LABELS: Literal["class", "attributes"] | None
     """What its samples are labelled with."""
 

@@ -19,11 +19,13 @@ from mmjsd.data.official.celeba_images import FOLDER, SHAPE, digest_images, exte
 from mmjsd.data.official.celeba_lists import SPLITS, read_lists, some_of
 from mmjsd.data.official.download import Official, download, from_google_drive
 from mmjsd.data.official.finding import find
-from mmjsd.data.sources import effective, files_of, origin
+from mmjsd.data.sources import files_of
 from mmjsd.data.store import Split, Stream, Table, write_store
 from mmjsd.data.text import attribute_texts
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities.text import ALPHABET
+from mmjsd.params.sources import effective, origin
+from mmjsd.params.types import ImageCount
 from mmjsd.provenance.files import sha256_file
 
 __all__ = [
@@ -36,7 +38,7 @@ __all__ = [
     "find_sources",
 ]
 
-MODALITIES = ("image", "text")
+MODALITIES = {"image": "image 3x64x64", "text": "text 256"}
 LABELS = "attributes"
 
 _IMAGES = (f"{FOLDER}.zip", f"{FOLDER}/")
@@ -45,9 +47,6 @@ _LISTS = ("list_attr_celeba", "list_eval_partition")
 _SUBFOLDERS = ("celeba", "CelebA", "Img", "Anno", "Eval")
 
 _BLOCK = 256  # images decoded at a time
-
-#: No fewer than the clusters of the precision/recall distributions.
-StandinImages = Annotated[int, Field(ge=20, le=500_000)]
 
 
 def find_sources(folder: str | Path) -> dict[str, Path]:
@@ -87,9 +86,9 @@ def build(
     seed: int,
     random_offset: bool = True,
     skip_unreadable: bool = False,
-    standin_train: StandinImages = 10000,
+    standin_train: ImageCount = 10000,
     standin_val: Annotated[int, Field(ge=10, le=500_000)] = 1000,
-    standin_test: StandinImages = 2000,
+    standin_test: ImageCount = 2000,
 ) -> None:
     """Build the store.
 
@@ -142,7 +141,7 @@ def build(
                     write_store(
                         path,
                         kind="celeba",
-                        modalities=MODALITIES,
+                        modalities=list(MODALITIES),
                         classes=classes,
                         seed=seed,
                         params={"source": origin(source), **effective(source, options)},

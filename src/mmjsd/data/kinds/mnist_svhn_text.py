@@ -9,22 +9,21 @@ from pydantic import Field
 
 from mmjsd.data.official import REPLACE, mnist, svhn
 from mmjsd.data.official.finding import find
-from mmjsd.data.sources import effective, files_of, origin
+from mmjsd.data.sources import files_of
 from mmjsd.data.store import Split, Table, write_store
 from mmjsd.data.text import word_table
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities.text import ALPHABET
+from mmjsd.params.sources import effective, origin
+from mmjsd.params.types import ImageCount
 from mmjsd.provenance.files import sha256_file
 
 __all__ = ["LABELS", "MODALITIES", "build", "download_sources", "find_sources"]
 
-MODALITIES = ("mnist", "svhn", "text")
+MODALITIES = {"mnist": "image 1x28x28", "svhn": "image 3x32x32", "text": "text 8"}
 LABELS = "class"
 
 _SPLITS = ("train", "test")
-
-#: No fewer than the clusters of the precision/recall distributions.
-Images = Annotated[int, Field(ge=20, le=500_000)]
 
 
 def find_sources(folder: str | Path) -> dict[str, Path]:
@@ -57,8 +56,8 @@ def build(
     seed: int,
     max_per_class: Annotated[int, Field(ge=2, le=10**6)] = 10000,
     pairs_per_sample: Annotated[int, Field(gt=0, le=100)] = 20,
-    standin_train: Images = 10000,
-    standin_test: Images = 2000,
+    standin_train: ImageCount = 10000,
+    standin_test: ImageCount = 2000,
 ) -> None:
     """Build the store.
 
@@ -102,7 +101,7 @@ def build(
     write_store(
         path,
         kind="mnist_svhn_text",
-        modalities=MODALITIES,
+        modalities=list(MODALITIES),
         classes=[str(digit) for digit in range(10)],
         seed=seed,
         params={"source": origin(source), **effective(source, options)},
