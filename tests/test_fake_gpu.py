@@ -7,6 +7,7 @@ NumPy) does not run, nor does backward without a GPU, and `mps` and `xpu` need a
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,11 @@ DIGITS = [
     Modality("mnist", "image", (1, 28, 28), 784),
     Modality("svhn", "image", (3, 32, 32), 3072),
     Modality("text", "text", (8,), 8),
+]
+OWN = [
+    Modality("numbers", "vector", (7,), 7),
+    Modality("picture", "image", (3, 11, 6), 198),
+    Modality("words", "text", (13,), 13),
 ]
 FACES = [Modality("image", "image", (3, 64, 64), 12288), Modality("text", "text", (256,), 256)]
 RUNS = [
@@ -69,15 +75,15 @@ def built(modalities: list[Modality], mode: FakeTensorMode, **options) -> tuple[
     return run, model
 
 
-def as_input(modality: Modality, rows: Tensor) -> Tensor:
-    return kind_of(modality).as_input(rows)
+def as_input(modality: Modality, count: int, device: torch.device) -> Tensor:
+    """Stored rows, as networks take them."""
+    kind = kind_of(modality)
+    rows = torch.zeros(count, *modality.shape, dtype=getattr(torch, np.dtype(kind.DTYPE).name), device=device)
+    return kind.as_input(rows)
 
 
 def inputs(modalities: list[Modality]) -> dict[str, Tensor]:
-    """Stored rows, as networks take them."""
-    return {
-        m.name: as_input(m, torch.zeros(COUNT, *m.shape, dtype=torch.uint8, device=CUDA)) for m in modalities
-    }
+    return {m.name: as_input(m, COUNT, CUDA) for m in modalities}
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +93,7 @@ def equal_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MultimodalVAE, "_weights_of", equal)
 
 
-@pytest.mark.parametrize("modalities", [DIGITS, FACES], ids=["digits", "faces"])
+@pytest.mark.parametrize("modalities", [DIGITS, FACES, OWN], ids=["digits", "faces", "own"])
 @pytest.mark.parametrize("private_latent", [0, 2])
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("options", RUNS, ids=lambda o: "-".join(o.values()))
@@ -158,16 +164,16 @@ def test_likelihood_and_coherence(mode, options):
 def judge(modality: Modality, mode: FakeTensorMode) -> Classifier:
     classifier = Classifier(modality, 10).eval()
     with torch.no_grad():
-        classifier(as_input(modality, torch.zeros(1, *modality.shape, dtype=torch.uint8)))  # its lazy layer
+        classifier(as_input(modality, 1, torch.device("cpu")))  # its lazy layer
     on_cuda(classifier, mode)
     return classifier
 
 
-@pytest.mark.parametrize("modality", [*DIGITS, *FACES], ids=lambda m: f"{m.name}-{m.size}")
+@pytest.mark.parametrize("modality", [*DIGITS, *FACES, *OWN], ids=lambda m: f"{m.name}-{m.size}")
 def test_classifiers(mode, modality):
     classifier = judge(modality, mode).train()
     with mode:
-        x = as_input(modality, torch.zeros(COUNT, *modality.shape, dtype=torch.uint8, device=CUDA))
+        x = as_input(modality, COUNT, CUDA)
         logits = classifier(kind_of(modality).vary(x))
         labels = torch.zeros(COUNT, dtype=torch.int64, device=CUDA)
         assert nn.functional.cross_entropy(logits.float(), labels).device == CUDA

@@ -93,6 +93,23 @@ def faces(tmp_path_factory) -> Store:
     return written(path, "celeba", ["Bald", "Smiling", "Young"], split(8), split(24))
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Store:
+    """A vector, an image and a text, of shapes that the paper has not."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        labels = np.arange(count) % 3
+        tables = {
+            "numbers": Table("vector", rng.standard_normal((count, 7)).astype(np.float32), labels),
+            "picture": Table("image", rng.integers(0, 256, (count, 3, 11, 6)).astype(np.uint8), labels),
+            "words": Table("text", rng.integers(0, 70, (count, 13)).astype(np.uint8), labels, ALPHABET),
+        }
+        return Split(tables, np.stack([np.arange(count, dtype=np.int32)] * 3, 1), labels)
+
+    return written(tmp_path_factory.mktemp("own") / "own.h5", "own", list("abc"), split(24), split(30))
+
+
 def on_gpu(store: Store, folder: Path, **options) -> None:
     run = make_run(**({"device": "auto", "epochs": 2, "batch_size": 8} | options))
     train(run, store, folder, name="tiny", seed=1, fingerprint="f")
@@ -167,6 +184,16 @@ def test_data_with_attributes(faces, tmp_path, kind):
         metrics = judged(faces, tmp_path / "run", judges, network_width=0.05, private_latent=1)
     assert metrics["meta/device"] == kind
     assert {f"attributes/{a}/frequency" for a in faces.classes} <= metrics.keys()
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_data_of_other_shapes(own, tmp_path, kind):
+    with pretended_gpu(kind) as gpu:
+        judges = trained_judges(own, tmp_path)
+        metrics = judged(own, tmp_path / "run", judges, private_latent=1)
+    assert metrics["meta/device"] == kind
+    if kind == "mps":
+        assert {name for name in gpu.operations if "::" not in name} <= kernels("MPS")
 
 
 # --- Interrupted ------------------------------------------------------------------------------------------
