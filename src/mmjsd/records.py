@@ -12,7 +12,6 @@ This module knows no step; :mod:`mmjsd.pipeline` lists them.
 import ast
 import glob
 import hashlib
-import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +24,7 @@ from typing import Any
 from mmjsd import environment
 from mmjsd.errors import MmjsdError
 from mmjsd.locks import HOST, exclusive
+from mmjsd.static import source_of
 
 __all__ = [
     "Product",
@@ -190,7 +190,7 @@ def code_digests(modules: Iterable[str]) -> dict[str, str]:
         name = waiting.pop()
         if name in digests or name in _UNCOUNTED:
             continue
-        path = _source(name)
+        path = source_of(name)
         if path is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         status = path.stat()
@@ -225,26 +225,10 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             if source.partition(".")[0] != top:
                 continue
             named = [f"{source}.{alias.name}" for alias in node.names]
-            found = [name if _source(name) else source for name in named]
+            found = [name if source_of(name) else source for name in named]
         else:
             continue
         yield from (name for name in found if name.partition(".")[0] == top)
-
-
-@cache
-def _folder(top: str) -> Path:
-    spec = importlib.util.find_spec(top)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"No module named {top!r}", name=top)
-    return Path(spec.origin).parent
-
-
-def _source(module: str) -> Path | None:
-    """The file of a module, found without importing the packages around it."""
-    top, *rest = module.split(".")
-    base = _folder(top).joinpath(*rest)
-    candidates = (base / "__init__.py", base.with_name(f"{base.name}.py"))
-    return next((path for path in candidates if path.is_file()), None)
 
 
 # --- records ----------------------------------------------------------------------------------------------
