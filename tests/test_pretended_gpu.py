@@ -20,7 +20,7 @@ from mmjsd.data import batches
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.data.text import ALPHABET
 from mmjsd.distributions import Gaussian, stratified_mixture
-from mmjsd.evaluation import evaluate
+from mmjsd.evaluation.running import evaluate
 from mmjsd.models import classifiers
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.params import Evaluation

@@ -118,7 +118,7 @@ def _train(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
     with _step(arguments, chosen, pipeline.evaluation(chosen, arguments.run, seed)) as (product, _):
-        from mmjsd.evaluation import evaluate
+        from mmjsd.evaluation.running import evaluate
 
         key = chosen.runs[arguments.run].dataset
         evaluate(
@@ -142,7 +142,7 @@ def _figures(arguments: argparse.Namespace) -> None:
 def _curves(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
     with _step(arguments, chosen, pipeline.curves(chosen, arguments.dataset)) as (product, _):
-        from mmjsd.reporting.curves import draw_dataset
+        from mmjsd.reporting.figures import draw_dataset
 
         given = product.params
         runs = {run: [Path(folder) for folder in folders] for run, folders in given["runs"].items()}

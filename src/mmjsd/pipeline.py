@@ -7,13 +7,15 @@ made from those.
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmjsd import registry
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.presentation import presentations
 from mmjsd.params import Params
-from mmjsd.records import Product, sha256_file
+from mmjsd.records import Product, digest_of, sha256_file
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
 
 __all__ = [
@@ -144,8 +146,9 @@ def training(params: Params, run: str, seed: int) -> Product:
     )
 
 
-def evaluation(params: Params, run: str, seed: int) -> Product:
-    """The metrics of one run and seed."""
+def evaluation(params: Params, run: str, seed: int, metrics: Collection[str] | None = None) -> Product:
+    """The metrics of one run and seed: all, or those of these names."""
+    names = registry.entries("metrics") if metrics is None else metrics
     chosen = _entry(params.runs, run, "run")
     folder = _run_folder(params, run, seed)
     judges = [
@@ -153,17 +156,22 @@ def evaluation(params: Params, run: str, seed: int) -> Product:
         for modality in params.datasets[chosen.dataset].modalities
         for path in classifier(params, chosen.dataset, modality).outputs
     ]
-    settings = params.evaluation.model_dump(exclude={"classifier_epochs"})  # longer trained is another input
+    options = {option for name in names for option in registry.options_of("metrics", name)}
+    settings = params.evaluation.model_dump(include={*options, "threads"})
     sources = {}
-    if params.evaluation.embedding == "inception" and settings["inception_weights"] != "download":
+    if settings.get("embedding") == "inception" and settings["inception_weights"] != "download":
         sources["inception_weights"] = Path(settings.pop("inception_weights"))
+    files = [file for metric in presentations() if metric.name in names for file in metric.files]
     return Product(
         name=f"evaluate {run} --seed {seed}",
         record=folder / "evaluation.record.json",
-        outputs=(folder / "metrics.json", folder / "prd.csv"),
+        outputs=(folder / "metrics.json", *(folder / file for file in files)),
         params=settings,
         inputs=(folder / "model.pt", folder / "history.csv", store(chosen.dataset), *judges),
-        code=("mmjsd.evaluation",),
+        code=(
+            "mmjsd.evaluation.running",
+            *(registry.reference("metrics", name).partition(":")[0] for name in names),
+        ),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "evaluate.tsv",
         sources=sources,
     )
@@ -174,14 +182,15 @@ def figures(params: Params, run: str, seed: int) -> Product:
     chosen = _entry(params.runs, run, "run")
     folder = _run_folder(params, run, seed)
     dataset_of = params.datasets[chosen.dataset]
-    names = run_figures(dataset_of.modalities, chosen.private_latent > 0, dataset_of.has_attributes)
+    labels = "attributes" if dataset_of.has_attributes else "class"
+    drawn = run_figures(dataset_of.modalities, subspaces=chosen.private_latent > 0, labels=labels)
     return Product(
         name=f"figures {run} --seed {seed}",
         record=folder / "figures.record.json",
-        outputs=_pictures(folder / "figures", names),
+        outputs=_pictures(folder / "figures", drawn),
         params={},
         inputs=(folder / "model.pt", folder / "metrics.json", store(chosen.dataset)),
-        code=("mmjsd.reporting.figures",),
+        code=("mmjsd.reporting.figures", *(entry.module for entry in drawn.values())),
         benchmark=_BENCHMARKS / folder.relative_to("results") / "figures.tsv",
     )
 
@@ -189,11 +198,11 @@ def figures(params: Params, run: str, seed: int) -> Product:
 def curves(params: Params, key: str) -> Product:
     """The figures that compare the runs of a dataset."""
     chosen = _entry(params.datasets, key, "dataset")
-    folders = _folders(params, key)
+    folders, drawn = _folders(params, key), dataset_figures(params.evaluation.embedding)
     return Product(
         name=f"curves {key}",
         record=Path("results") / key / "figures.record.json",
-        outputs=_pictures(Path("results") / key / "figures", dataset_figures(params.evaluation.embedding)),
+        outputs=_pictures(Path("results") / key / "figures", drawn),
         params={
             "runs": {run: [folder.as_posix() for folder in folders[run]] for run in folders},
             "embedding": params.evaluation.embedding,
@@ -206,7 +215,7 @@ def curves(params: Params, key: str) -> Product:
             for folder in found
             for file in ("history.csv", "prd.csv")
         ),
-        code=("mmjsd.reporting.curves",),
+        code=("mmjsd.reporting.figures", *(entry.module for entry in drawn.values())),
         benchmark=_BENCHMARKS / key / "figures.tsv",
     )
 
@@ -242,7 +251,11 @@ def comparison(params: Params, published: Path = PUBLISHED) -> Product:
         record=Path("results/comparison.record.json"),
         outputs=(Path("results/comparison.csv"), Path("results/comparison.md")),
         # by content: the file is part of the pipeline, wherever that lies, and not of the working directory
-        params={"rows": rows, "published": sha256_file(published) if published.is_file() else None},
+        params={
+            "rows": rows,
+            "published": sha256_file(published) if published.is_file() else None,
+            "presentation": _presentation(),
+        },
         inputs=tuple(Path(row["metrics"]) for row in rows),
         code=("mmjsd.reporting.tables",),
         benchmark=_BENCHMARKS / "compare.tsv",
@@ -258,7 +271,7 @@ def summary(params: Params) -> Product:
         name="summarise",
         record=Path("results/summary.record.json"),
         outputs=(*headlines, Path("results/curves.csv")),
-        params={"rows": rows},
+        params={"rows": rows, "presentation": _presentation()},
         inputs=(*(Path(row["metrics"]) for row in rows), *histories),
         code=("mmjsd.reporting.summary",),
         benchmark=_BENCHMARKS / "summarise.tsv",
@@ -287,6 +300,7 @@ def report(params: Params, published: Path = PUBLISHED) -> Product:
             "evaluation": params.evaluation.model_dump(),
             "published": sha256_file(published) if published.is_file() else None,
             "template": sha256_file(TEMPLATE),
+            "presentation": _presentation(),
         },
         inputs=(*(Path(row["metrics"]) for row in rows), *pictures),
         code=("mmjsd.reporting.report",),
@@ -331,6 +345,11 @@ def _rows(params: Params) -> list[dict[str, Any]]:
     ]
 
 
+def _presentation() -> str:
+    """What metrics say of themselves in tables, which is read and not imported."""
+    return digest_of([metric._asdict() for metric in presentations()])
+
+
 def _folders(params: Params, dataset: str) -> dict[str, list[Path]]:
     """The folders of all seeds of each run of a dataset."""
     return {
@@ -340,7 +359,7 @@ def _folders(params: Params, dataset: str) -> dict[str, list[Path]]:
     }
 
 
-def _pictures(folder: Path, names: list[str]) -> tuple[Path, ...]:
+def _pictures(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
     return (*(folder / f"{name}.png" for name in names), folder / CAPTIONS)
 
 

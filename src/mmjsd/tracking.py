@@ -18,8 +18,8 @@ from filelock import FileLock
 
 from mmjsd.environment import describe
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.flat import flat
-from mmjsd.metrics import read_metrics
 from mmjsd.records import atomic_write, digest_of, read_record, sha256_file
 
 __all__ = ["STORE", "publish", "track"]

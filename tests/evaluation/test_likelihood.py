@@ -10,10 +10,10 @@ from conftest import make_run
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split, Table
 from mmjsd.distributions import Gaussian
-from mmjsd.evaluation import subsets
 from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors
 from mmjsd.evaluation.likelihood import JOINT, estimates, mean_and_error
 from mmjsd.models.vae import Modality, MultimodalVAE, Posteriors, modalities_of
+from mmjsd.subsets import subsets
 from mmjsd.training import build_model
 
 FUSIONS = ["geometric", "mixture", "product_with_prior"]

@@ -39,7 +39,7 @@ class UnimodalPosteriors:
         self.columns = dict(zip(self.shared, columns, strict=True))
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.pairs)
 
     def complete(self, subset: tuple[str, ...]) -> Tensor:
         """Indices of the samples of which every modality of the subset is there: (B,)."""

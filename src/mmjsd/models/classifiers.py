@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmjsd import checkpoint
-from mmjsd.average_precision import average_precisions, mean_of
 from mmjsd.data.batches import as_input
 from mmjsd.data.store import Store, Table
 from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.models.networks.text import one_hot
+from mmjsd.models.scorers import Scorer, scorer_of
 from mmjsd.models.vae import Modality
 from mmjsd.records import atomic_write
 
@@ -73,8 +73,7 @@ class Classifier(nn.Module):
 def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, seed: int) -> None:
     """Train on the distinct rows of the modality; write `model.pt` and `metrics.json` into the folder.
 
-    metrics.json holds its score on the rows of the test split: the accuracy, or of attributes the mean
-    average precision.
+    metrics.json holds its score on the rows of the test split, by the measure of the scorer of its labels.
     """
     torch.manual_seed(seed)
     device = pick_device("auto")
@@ -82,6 +81,7 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
     table = store.splits["train"].modalities[modality]
     spec = Modality(modality, table.kind, tuple(table.shape), table.size)
     rows, labels = _resident(table, device)
+    scorer = scorer_of(labels, store.classes)
     classifier = Classifier(spec, len(store.classes)).to(device)
     classifier.eval()(as_input(rows[:1]))  # sets the lazy layer's size
     classifier.to(memory_format=image_layout(device))
@@ -97,10 +97,7 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
         for samples in torch.randperm(len(rows), device=device).split(batch_size):
             with precision:
                 logits = classifier(_varied(as_input(rows[samples]), table.kind))
-            if labels.dim() > 1:
-                loss = F.binary_cross_entropy_with_logits(logits.float(), labels[samples].float())
-            else:
-                loss = F.cross_entropy(logits.float(), labels[samples])
+            loss = scorer.loss(logits.float(), labels[samples])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -108,11 +105,10 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
         if epoch % max(1, epochs // 10) == 0 or epoch == epochs - 1:
             print(f"classifier of {modality}: epoch {epoch + 1}/{epochs}, loss {loss.item():.4f}", flush=True)
 
-    score = _score(classifier.eval(), store.splits["test"].modalities[modality], device)
-    measure = "accuracy" if labels.dim() == 1 else "average_precision"
-    print(f"classifier of {modality}: test {measure.replace('_', ' ')} {score:.4f}", flush=True)
+    score = _score(classifier.eval(), store.splits["test"].modalities[modality], scorer, device)
+    print(f"classifier of {modality}: test {scorer.measure.replace('_', ' ')} {score:.4f}", flush=True)
     # of attributes that no test item has there is no precision
-    measured = {measure: score} if math.isfinite(score) else {}
+    measured = {scorer.measure: score} if math.isfinite(score) else {}
     atomic_write(folder / "metrics.json", json.dumps(measured, indent=2, allow_nan=False) + "\n")
     content = {
         "kind": "classifier",
@@ -127,7 +123,7 @@ def train_classifier(store: Store, modality: str, folder: Path, *, epochs: int, 
 def load_classifier(
     folder: Path, modality: Modality, classes: int, device: torch.device
 ) -> tuple[Classifier, float]:
-    """A trained classifier in eval mode, and its test accuracy or average precision.
+    """A trained classifier in eval mode, and its score on the test split.
 
     Raises:
         MmjsdError: none there, a damaged one, or one of another modality or number of classes.
@@ -179,9 +175,7 @@ def _sampled(x: Tensor, grid: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _score(classifier: Classifier, table: Table, device: torch.device) -> float:
+def _score(classifier: Classifier, table: Table, scorer: Scorer, device: torch.device) -> float:
     rows, labels = _resident(table, device)
     logits = torch.cat([classifier(as_input(part)) for part in rows.split(1024)])
-    if labels.dim() > 1:
-        return mean_of(average_precisions(logits, labels.bool()))
-    return int((logits.argmax(1) == labels).sum()) / len(labels)
+    return scorer.score(logits, labels).value
