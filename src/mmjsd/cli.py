@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mmjsd import params, pipeline
+from mmjsd import params, pipeline, registry
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted, end_on_sigterm, held_back
-from mmjsd.records import Product, UpToDate, making
+from mmjsd.records import Product, UpToDate, making, staleness
 
 if TYPE_CHECKING:  # slow to import
     from mmjsd.data.store import Store
@@ -117,7 +117,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     chosen, seed = _with_seed(arguments)
+    arguments.force |= bool(arguments.only)
     with _step(arguments, chosen, pipeline.evaluation(chosen, arguments.run, seed)) as (product, _):
+        previous = _others(chosen, arguments.run, seed, arguments.only) if arguments.only else None
         from mmjsd.evaluation.running import evaluate
 
         key = chosen.runs[arguments.run].dataset
@@ -127,7 +129,24 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             Path("results") / key / "classifiers",
             chosen.evaluation,
             other_data=arguments.other_data,
+            only=arguments.only,
+            previous=previous,
         )
+
+
+def _others(chosen: params.Params, run: str, seed: int, only: Sequence[str]) -> dict[str, Any]:
+    """The metrics of a run beside those to be computed, if they are what would be computed now."""
+    from mmjsd.evaluation.metrics_file import read_metrics
+
+    for name in only:
+        registry.reference("metrics", name)
+    others = [name for name in registry.entries("metrics") if name not in only]
+    kept = pipeline.evaluation(chosen, run, seed, others)
+    if reason := staleness(kept, part=True):
+        raise MmjsdError(
+            f"{kept.outputs[0]}: {', '.join(others)} cannot be kept ({reason}); evaluate without --only"
+        )
+    return read_metrics(kept.outputs[0])
 
 
 def _figures(arguments: argparse.Namespace) -> None:
@@ -307,7 +326,9 @@ def _parser() -> argparse.ArgumentParser:
         "--other-data", action="store_true", help="even if the store is not the one it was trained on"
     )
     text = "compute the metrics of a trained run"
-    command(commands, "evaluate", _evaluate, text, step, seeded, judging)
+    evaluate = command(commands, "evaluate", _evaluate, text, step, seeded, judging)
+    text = "compute this metric again and keep the others (may be given several times)"
+    evaluate.add_argument("--only", action="append", default=[], metavar="METRIC", help=text)
     command(commands, "figures", _figures, "draw the figures of a trained run", step, seeded, judging)
     curves = command(commands, "curves", _curves, "draw the figures that compare a dataset's runs", step)
     curves.add_argument("dataset", metavar="DATASET")

@@ -282,8 +282,13 @@ def discard_unfinished(products: Iterable[Product]) -> None:
             _discard(product.scratch)
 
 
-def staleness(product: Product) -> str | None:
-    """Why a product has to be made, or None if it is fresh."""
+def staleness(product: Product, *, part: bool = False) -> str | None:
+    """Tell why a product has to be made, or None if it is fresh.
+
+    Args:
+        product: to be looked at.
+        part: it is part of what the record is of, which may list more than it is made from.
+    """
     try:
         record = json.loads(product.record.read_bytes())
         now = {**_origin(product), "outputs": _hashes(product.outputs)}
@@ -293,8 +298,15 @@ def staleness(product: Product) -> str | None:
         record = None
     if not isinstance(record, dict):
         return "damaged record"
+    if part:
+        record = {key: _common(record.get(key), now[key]) for key in now}
     differ = {key: list(_differing(record.get(key), now[key])) for key in now if record.get(key) != now[key]}
     return "; ".join(f"other {key}: {_some(names)}" for key, names in differ.items()) or None
+
+
+def _common(before: Any, now: Mapping[str, Any]) -> dict[str, Any]:
+    """What was recorded of the keys that count now."""
+    return {key: before[key] for key in now if isinstance(before, dict) and key in before}
 
 
 def _differing(before: Any, now: Mapping[str, Any]) -> Iterator[str]:
