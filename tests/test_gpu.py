@@ -13,7 +13,7 @@ from mmjsd import environment
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.devices import as_float64, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation import evaluate
+from mmjsd.evaluation.running import evaluate
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.params import Evaluation
 from mmjsd.reporting.figures import draw_run

@@ -19,7 +19,7 @@ from mmjsd import checkpoint
 from mmjsd.data import batches
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.distributions import Gaussian, stratified_mixture
-from mmjsd.evaluation import evaluate
+from mmjsd.evaluation.running import evaluate
 from mmjsd.modalities import image
 from mmjsd.modalities.text import ALPHABET
 from mmjsd.models.classifiers import train_classifier

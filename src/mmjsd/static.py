@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Option", "options", "parsed", "source_of"]
+__all__ = ["Option", "constant", "options", "parsed", "source_of"]
 
 
 class Option(NamedTuple):
@@ -34,7 +34,9 @@ def source_of(module: str) -> Path | None:
     spec = importlib.util.find_spec(top)
     if spec is None or spec.origin is None or not spec.has_location:
         return None
-    base = Path(spec.origin).parent.joinpath(*rest) if rest else Path(spec.origin).parent
+    if not rest:
+        return Path(spec.origin)  # of a package, or of a module that is in none
+    base = Path(spec.origin).parent.joinpath(*rest)
     candidates = (base / "__init__.py", base.with_name(f"{base.name}.py"))
     return next((path for path in candidates if path.is_file()), None)
 
@@ -86,6 +88,21 @@ def options(reference: str) -> dict[str, Option]:
     return found
 
 
+def constant(module: str, name: str, default: Any = None) -> Any:
+    """Read a constant that a module assigns; the default where it has none of that name.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+        Exception: whatever evaluating it raises.
+    """
+    for node in parsed(module).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if name in map(ast.unparse, targets):
+                return _evaluated(node.value, module)
+    return default
+
+
 def _definition(module: str, name: str) -> ast.stmt:
     for node in parsed(module).body:
         if getattr(node, "name", None) == name:
@@ -121,8 +138,9 @@ def _bound(name: str, module: str) -> Iterator[Any]:
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
                     yield getattr(importlib.import_module(node.module), alias.name)
-        elif isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets):
-            yield _evaluated(node.value, module)
+    unbound = object()
+    if (value := constant(module, name, unbound)) is not unbound:
+        yield value
     if hasattr(builtins, name):
         yield getattr(builtins, name)
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.flat import flat
-from mmjsd.metrics import read_metrics
 from mmjsd.provenance.environment import describe
 from mmjsd.provenance.files import atomic_write, digest_of, sha256_file
 from mmjsd.provenance.locks import exclusive

@@ -281,6 +281,24 @@ def test_attributes_must_be_binary(tmp_path: Path) -> None:
         write(tmp_path / "x.h5", splits={"train": split})
 
 
+@pytest.mark.parametrize(
+    "name", ["pairs", "labels", "prior", "mean", "joint", "random", "photo-name", "photo/name", "-", ""]
+)
+def test_modalities_with_names_of_other_things_are_refused(tmp_path: Path, name: str) -> None:
+    """Metrics of several modalities, of their mean or of random samples would have the keys of theirs."""
+    split = a_split(6)
+    named = {name if old == "sound" else old: table for old, table in split.modalities.items()}
+    with pytest.raises(MmjsdError, match=rf"not written, no modality can be called '{name}'") as caught:
+        write(tmp_path / "x.h5", modalities=list(named), splits={"train": replace(split, modalities=named)})
+    assert "\n" not in str(caught.value)
+
+
+def test_attributes_with_a_slash_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MmjsdError, match="no attribute can be called 'grey/white'"):
+        write(tmp_path / "x.h5", classes=["grey/white", "old"], splits={"train": attribute_split()})
+    write(tmp_path / "x.h5", classes=["grey/white", "old"])  # a class can
+
+
 @pytest.mark.parametrize("classes", [["cat", "cat"], []])
 def test_writer_refuses_what_the_reader_would(stored: Path, classes: list[str]) -> None:
     before = stored.read_bytes()

@@ -9,11 +9,11 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Mul
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split, Table, modalities_of
 from mmjsd.distributions import Gaussian
-from mmjsd.evaluation import subsets
 from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors
 from mmjsd.evaluation.likelihood import JOINT, estimates, mean_and_error
 from mmjsd.modalities import Modality
 from mmjsd.models.vae import MultimodalVAE, Posteriors
+from mmjsd.subsets import subsets
 from mmjsd.training.model_file import build_model
 from support.samples import make_run
 

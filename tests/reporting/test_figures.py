@@ -10,15 +10,15 @@ from PIL import Image
 
 from mmjsd.data.store import Split, read_store, write_store
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation import evaluate
+from mmjsd.evaluation.running import evaluate
 from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.params import Evaluation
-from mmjsd.reporting import canvas, figures, generate
+from mmjsd.reporting import attributes, canvas, generate
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
-from mmjsd.reporting.curves import draw_dataset
-from mmjsd.reporting.figures import draw_run
+from mmjsd.reporting.figures import draw_dataset, draw_run
 from mmjsd.reporting.generate import generate_picture
+from mmjsd.reporting.shown import Shown, ShownAttributes
 from mmjsd.training.loop import train
 from support.samples import make_run
 
@@ -48,7 +48,7 @@ def opened(folder):
 def test_the_figures_of_a_run(store, run):
     draw_run(run, store)
     found = opened(run / "figures")
-    assert list(found) == run_figures(store.modalities, subspaces=True, attributes=False)
+    assert list(found) == list(run_figures(store.modalities, subspaces=True, labels="class"))
     for pixels, caption in found.values():
         assert pixels.shape[1] > 600
         assert pixels.std() > 10  # not empty
@@ -62,9 +62,8 @@ def test_swapping_needs_subspaces(store, results, tmp_path):
     folder = shutil.copytree(results / "run", tmp_path / "run")
     evaluate(folder, store, results / "classifiers", QUICK)
     draw_run(folder, store)
-    assert list(opened(folder / "figures")) == run_figures(
-        store.modalities, subspaces=False, attributes=False
-    )
+    drawn = list(opened(folder / "figures"))
+    assert drawn == list(run_figures(store.modalities, subspaces=False, labels="class"))
 
 
 def small(store, path, modalities, test, **run_options):
@@ -96,7 +95,7 @@ def small(store, path, modalities, test, **run_options):
 
 def test_latents_of_one_dimension(store, tmp_path):
     found = small(store, tmp_path, ["mnist", "text"], 60, shared_latent=1, private_latent=1)
-    assert list(found) == run_figures(("mnist", "text"), subspaces=True, attributes=False)
+    assert list(found) == list(run_figures(("mnist", "text"), subspaces=True, labels="class"))
     assert found["latents"][0].std() > 10
 
 
@@ -104,20 +103,26 @@ def test_latents_of_one_dimension(store, tmp_path):
 def test_one_modality(store, tmp_path, modality):
     """There may be no image whose quality can be judged."""
     found = small(store, tmp_path, [modality], 60)
-    assert list(found) == run_figures((modality,), subspaces=False, attributes=False)
+    assert list(found) == list(run_figures((modality,), subspaces=False, labels="class"))
+
+
+def test_the_figures_of_a_dataset_without_images(store, tmp_path):
+    small(store, tmp_path, ["text"], 60)
+    draw_dataset(tmp_path / "all", {"one": [tmp_path / "run"]}, "classifier", "standin")
+    assert list(opened(tmp_path / "all")) == list(dataset_figures("classifier"))
 
 
 def test_few_test_samples(store, tmp_path):
     """As few as can be clustered; there are not enough for all rows and columns."""
     found = small(store, tmp_path, ["mnist"], 20, private_latent=2)
-    assert list(found) == run_figures(("mnist",), subspaces=True, attributes=False)
+    assert list(found) == list(run_figures(("mnist",), subspaces=True, labels="class"))
 
 
 def test_the_figures_of_a_dataset(run, tmp_path):
     runs = {"one": [run], "two": [run, run]}
     draw_dataset(tmp_path, runs, "classifier", "standin")
     found = opened(tmp_path)
-    assert list(found) == dataset_figures("classifier")
+    assert list(found) == list(dataset_figures("classifier"))
     assert "embedding `classifier`" in found["prd-classifier"][1]
     assert all(pixels.std() > 5 for pixels, _ in found.values())
 
@@ -125,6 +130,9 @@ def test_the_figures_of_a_dataset(run, tmp_path):
 def test_damaged_curves_are_refused(run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
     (folder / "prd.csv").write_text("given,modality,precision,recall\na,b,much,0\n")
+    with pytest.raises(MmjsdError, match=r"prd\.csv: damaged; evaluate the run again"):
+        draw_dataset(tmp_path, {"one": [folder]}, "classifier", "standin")
+    (folder / "prd.csv").write_text("")
     with pytest.raises(MmjsdError, match=r"prd\.csv: damaged; evaluate the run again"):
         draw_dataset(tmp_path, {"one": [folder]}, "classifier", "standin")
     (folder / "prd.csv").unlink()
@@ -263,5 +271,5 @@ def test_names_of_attributes_are_drawn_verbatim(tmp_path):
     columns = ("frequency", "representation/image", "coherence/image/text", "coherence/random")
     metrics = {f"attributes/{name}/{column}": 0.5 for name in names for column in columns}
     with canvas.house_style():
-        drawn = figures._attributes(metrics)
+        drawn = attributes.attributes(Shown(trained=None, metrics=metrics, labels=ShownAttributes()))
         assert texts(drawn.figure) >= {name.replace("_", " ") for name in names}

@@ -50,6 +50,10 @@ __all__ = [
 FORMAT = "mmjsd-multimodal"
 VERSION = 1
 
+#: What else stands where names of modalities do: in a split, among weights, in keys of metrics.
+_RESERVED = {"pairs", "labels", "prior", "mean", "joint", "random"}
+
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -398,8 +402,12 @@ def _fault(modalities: Sequence[str], classes: Sequence[str], splits: Mapping[st
     for names in (modalities, classes):
         if len(set(names)) < len(names):
             return f"a name is given twice in {', '.join(names)}"
-    if reserved := {"pairs", "labels"} & set(modalities):
-        return f"no modality can be called {min(reserved)}"
+    if bad := [name for name in modalities if name in _RESERVED or not name or set(name) & set("-/")]:
+        taken = ", ".join(sorted(_RESERVED))
+        return f"no modality can be called {bad[0]!r}; choose a name without - and /, and none of {taken}"
+    first = next(iter(splits.values()))
+    if first.labels.ndim > 1 and (bad := [name for name in classes if "/" in name]):
+        return f"no attribute can be called {bad[0]!r}: / divides the names of metrics"
     for name, split in splits.items():
         if list(split.modalities) != list(modalities):
             return f"/{name} has the modalities {', '.join(split.modalities)}, not {', '.join(modalities)}"

@@ -4,88 +4,75 @@ Where samples have attributes instead of a class, in place of the share of right
 Judged by classifiers of the real data, in eval mode; their own test accuracy bounds what can be measured.
 """
 
-import itertools
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from mmjsd.average_precision import average_precisions
+from mmjsd.evaluation.keys import mean, named
 from mmjsd.evaluation.latents import UnimodalPosteriors, conditional_samples, random_samples
+from mmjsd.evaluation.trained import Judged
 from mmjsd.models.classifiers import Classifier
 from mmjsd.models.vae import MultimodalVAE
+from mmjsd.subsets import name_of
 
-__all__ = ["agreement", "conditional", "conditional_precisions", "random", "random_precisions"]
+__all__ = ["compute", "conditional_logits", "random_logits"]
+
+TITLE = "Coherence"
+READING = (
+    "Shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often modality j, "
+    "generated from the modalities A, shows the class that A has, as the classifier of j sees it. A "
+    "coherence means little where that classifier is weak, and random coherence also counts samples that "
+    "are no class at all as long as the classifiers agree. Of attributes it is the mean average "
+    "precision of what the classifiers see in the generated modality; metrics.json has each."
+)
+HEADLINE = {
+    "conditional coherence, mean": "coherence/conditional/mean",
+    "random coherence": "coherence/random",
+}
+
+Samples = Annotated[int, Field(ge=10, le=10**6)]
 
 
-def conditional(
-    classifiers: Mapping[str, Classifier],
-    test: UnimodalPosteriors,
-    subset: tuple[str, ...],
-    count: int | None = None,
+def compute(
+    judged: Judged, *, test_samples: Samples | None = None, random_samples: Samples = 10000
 ) -> dict[str, float]:
-    """For each modality: share of the first `count` test samples for which it shows their label."""
-    samples = test.complete(subset)[:count]
-    right = {
-        name: logits.argmax(1) == test.labels[samples]
-        for name, logits in _conditional_logits(classifiers, test, subset, samples).items()
-    }
-    return {name: int(found.sum()) / len(samples) for name, found in right.items()}
+    """Score what classifiers see in modalities generated given each subset of them, and from the prior.
 
+    Of data without labels there is nothing to be seen.
 
-def random(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> float:
-    """Share of samples from the prior on whose generated modalities all classifiers agree."""
-    predicted = _random_logits(model, classifiers, count).argmax(-1)
-    return int(agreement(predicted).sum()) / count
-
-
-def conditional_precisions(
-    classifiers: Mapping[str, Classifier],
-    test: UnimodalPosteriors,
-    subset: tuple[str, ...],
-    count: int | None = None,
-) -> dict[str, Tensor]:
-    """For each modality: average precision (A,) of what its classifier sees against the true attributes.
-
-    Of the first `count` test samples.
+    Args:
+        judged: what is judged.
+        test_samples: Test pairs of the coherence, at most: the first of a fixed permutation; null: all of
+            them.
+        random_samples: Samples from the prior of the random coherence.
     """
-    samples = test.complete(subset)[:count]
-    present = test.labels[samples].bool()
-    return {
-        name: average_precisions(logits, present)
-        for name, logits in _conditional_logits(classifiers, test, subset, samples).items()
-    }
-
-
-def random_precisions(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> Tensor:
-    """Average precision (A,) of what is seen in one modality of samples from the prior against another.
-
-    The mean over all pairs of modalities, each in turn giving the attributes its classifier finds more likely
-    than not. NaN for an attribute that all or none of the samples show, on which agreeing is no merit, and
-    for all of them where there is one modality.
-    """
-    logits = _random_logits(model, classifiers, count).cpu()
-    found = [torch.full(logits.shape[2:], torch.nan, dtype=torch.float64)]  # counts for nothing beside others
-    for seen, given in itertools.permutations(range(len(logits)), 2):
-        shown = logits[given] > 0
-        varies = shown.any(0) & ~shown.all(0)
-        found.append(torch.where(varies, average_precisions(logits[seen], shown), torch.nan))
-    return torch.stack(found).nanmean(0)
-
-
-def agreement(predicted: Tensor) -> Tensor:
-    """Where all classifiers say the same: (M, B) -> bool (B,)."""
-    return (predicted == predicted[:1]).all(0)
+    test, scorer = judged.test, judged.scorer
+    if scorer is None:
+        return {}
+    found: dict[str, float] = {}
+    scores = []
+    for subset in judged.subsets:
+        samples, given = test.complete(subset)[:test_samples], name_of(subset)
+        for name, logits in conditional_logits(judged.classifiers, test, subset, samples).items():
+            score = scorer.score(logits, test.labels[samples])
+            found |= named(score, f"coherence/conditional/{given}/{name}", f"coherence/{given}/{name}")
+            scores.append(score.value)
+    found["coherence/conditional/mean"] = mean(scores)
+    agreement = scorer.agreement(random_logits(judged.model, judged.classifiers, random_samples))
+    return found | named(agreement, "coherence/random", "coherence/random")
 
 
 @torch.no_grad()
-def _conditional_logits(
+def conditional_logits(
     classifiers: Mapping[str, Classifier],
     test: UnimodalPosteriors,
     subset: tuple[str, ...],
     samples: Tensor,
 ) -> dict[str, Tensor]:
-    """What the classifiers see in each modality generated given the subset: (B,) -> (B, C) each."""
+    """Classify each modality, generated given the subset of these samples: (B,) -> (B, C) each."""
     logits: dict[str, list[Tensor]] = {}
     for generated in conditional_samples(test, subset, samples):
         for name, x in generated.items():
@@ -94,8 +81,8 @@ def _conditional_logits(
 
 
 @torch.no_grad()
-def _random_logits(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> Tensor:
-    """What the classifiers see in each modality of `count` samples from the prior: (M, count, C)."""
+def random_logits(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> Tensor:
+    """Classify each modality of `count` samples from the prior: (M, count, C)."""
     parts = [
         torch.stack([classifiers[name](x) for name, x in generated.items()])
         for generated in random_samples(model, count)

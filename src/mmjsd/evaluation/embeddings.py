@@ -26,7 +26,7 @@ def classifier_embedding(classifiers: Mapping[str, Classifier]) -> Embedding:
     return lambda name, images: classifiers[name].features(images)
 
 
-def inception_embedding(weights: str, device: torch.device) -> Embedding:
+def inception_embedding(weights: str | None, device: torch.device) -> Embedding:
     """Pooled features (B, 2048) of the Inception network of the FID (Heusel et al. 2017), by torch-fidelity.
 
     Args:
@@ -36,6 +36,10 @@ def inception_embedding(weights: str, device: torch.device) -> Embedding:
     Raises:
         MmjsdError: no such file, or the weights of another network.
     """
+    if not weights:
+        raise MmjsdError(
+            "evaluation.inception_weights: the embedding inception needs a file of weights, or `download`"
+        )
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = None

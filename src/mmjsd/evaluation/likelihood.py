@@ -6,24 +6,64 @@ as the number of importance samples grows (Burda et al. 2016).
 """
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from mmjsd.distributions import Gaussian
 from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors
+from mmjsd.evaluation.trained import Judged
+from mmjsd.subsets import name_of
 
-__all__ = ["JOINT", "estimates", "mean_and_error"]
+__all__ = ["JOINT", "compute", "estimates", "mean_and_error"]
+
+TITLE = "Likelihood"
+READING = (
+    "Importance-sampled test log-likelihoods in nats, proposals from the posterior given the modalities "
+    "A; `joint`: of all modalities together. More is better. Standard errors are in metrics.json."
+)
+HEADLINE = {"log-likelihood, joint": "likelihood/joint"}
+# the posterior given all modalities is the closest proposal
+SUMMARIES = {"likelihood/joint": "likelihood/*/joint"}
 
 JOINT = "joint"
 """Name of all modalities together, beside theirs."""
+
+
+def compute(
+    judged: Judged,
+    *,
+    likelihood_pairs: Annotated[int, Field(ge=2, le=10**6)] = 1000,
+    importance_samples: Annotated[int, Field(gt=0, le=10**4)] = 100,
+) -> dict[str, float]:
+    """Average the estimates over test samples of which all modalities are there, given each subset of them.
+
+    Args:
+        judged: what is judged.
+        likelihood_pairs: Test pairs of the log-likelihoods, at most: the first of a fixed permutation.
+        importance_samples: K: samples of the latents of each pair by which its log-likelihoods are estimated.
+    """
+    samples = judged.test.complete(tuple(judged.model.modalities))[:likelihood_pairs]
+    means: dict[str, float] = {}
+    errors: dict[str, float] = {}
+    if not len(samples):
+        print("likelihood: no test sample has all modalities: left out", flush=True)
+        return {}
+    for subset in judged.subsets:
+        logs = estimates(judged.test, subset, samples, importance_samples)
+        for target, values in logs.items():
+            key = f"{name_of(subset)}/{target}"
+            means[f"likelihood/{key}"], errors[f"likelihood_error/{key}"] = mean_and_error(values)
+    return means | errors
 
 
 @torch.no_grad()
 def estimates(
     test: UnimodalPosteriors, subset: tuple[str, ...], samples: Tensor, importance_samples: int
 ) -> dict[str, Tensor]:
-    """Estimates of log p(x_j), for each modality j, and of log p(x), key `joint`, of each sample.
+    """Estimate log p(x_j), for each modality j, and log p(x), key `joint`, of each sample.
 
         log 1/K sum_k p(x_j|s_jk,c_k) p(s_jk) p(c_k) / (q(s_jk) q(c_k|x_A)),   c_k ~ q(c|x_A), s_jk ~ q(s_j),
 
@@ -45,7 +85,7 @@ def estimates(
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """Mean over the samples, and its standard error (that of the sample of data points)."""
+    """Average over the samples, with the standard error (that of the sample of data points)."""
     deviation = float(values.std()) if len(values) > 1 else math.nan
     return float(values.mean()), deviation / math.sqrt(len(values))
 

@@ -1,24 +1,61 @@
 """Representation: how well a linear classifier reads the class, or the attributes, from the shared latent."""
 
-import warnings
+from typing import Annotated, Any
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from torch import Tensor
+from pydantic import Field
 
-from mmjsd.average_precision import average_precisions
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.keys import mean, named
 from mmjsd.evaluation.latents import UnimodalPosteriors
+from mmjsd.evaluation.trained import Judged
+from mmjsd.models.scorers import Score, Scorer
 from mmjsd.subsets import name_of
 
-__all__ = ["accuracy", "attribute_precisions"]
+__all__ = ["compute", "linear_score"]
+
+TITLE = "Representation"
+READING = (
+    "A linear classifier of the shared latent given the modalities A: its accuracy, or of attributes its "
+    "mean average precision; more is better."
+)
+HEADLINE = {
+    "latent accuracy, mean": "representation/accuracy/mean",
+    "latent average precision, mean": "representation/average_precision/mean",
+}
 
 
-def accuracy(train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[str, ...]) -> float:
-    """Accuracy on the test samples of a logistic regression fitted on the training samples. Share in 0..1.
+def compute(
+    judged: Judged, *, train_samples: Annotated[int, Field(ge=10, le=10**6)] = 500
+) -> dict[str, float]:
+    """Score a linear classifier of the shared latent given each subset of modalities.
+
+    Of data without labels there is nothing to be read.
+
+    Args:
+        judged: what is judged.
+        train_samples: Training samples the logistic regression of the representation is fitted on, at most.
+
+    Raises:
+        MmjsdError: the training samples are of one class or none.
+    """
+    scorer = judged.scorer
+    if scorer is None:
+        return {}
+    train = judged.train(train_samples)
+    found: dict[str, float] = {}
+    scores = []
+    for subset in judged.subsets:
+        score, given = linear_score(scorer, train, judged.test, subset), name_of(subset)
+        found |= named(score, f"representation/{scorer.measure}/{given}", f"representation/{given}")
+        scores.append(score.value)
+    return found | {f"representation/{scorer.measure}/mean": mean(scores)}
+
+
+def linear_score(
+    scorer: Scorer, train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[str, ...]
+) -> Score:
+    """Score a logistic regression on the test samples, fitted on the training samples.
 
     Both see the posterior means of the shared latent given the subset, where all of it is there.
 
@@ -26,38 +63,18 @@ def accuracy(train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[
         MmjsdError: the training samples are of one class or none.
     """
     means, labels = _means_and_labels(train, subset)
-    if len(np.unique(labels)) < 2:
+    if not scorer.can_learn(labels):
         raise MmjsdError(
             f"evaluation.train_samples: the {len(labels)} of {len(train)} that have {name_of(subset)} are "
             "not of two classes; raise it"
         )
-    regression = LogisticRegression(max_iter=2000)
-    regression.fit(means, labels)
-    return float(regression.score(*_means_and_labels(test, subset)))
-
-
-def attribute_precisions(
-    train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[str, ...]
-) -> Tensor:
-    """Average precision on the test samples of a logistic regression for each attribute: -> (A,).
-
-    Where all or none of the training samples have an attribute nothing is learnt of it: all scores are equal.
-    """
-    means, labels = _means_and_labels(train, subset)
-    seen, present = _means_and_labels(test, subset)
-    scores = np.zeros(present.shape)
-    for attribute, column in enumerate(labels.T):
-        if 0 < column.sum() < len(column):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)  # of separable attributes
-                regression = LogisticRegression(max_iter=500).fit(means, column)
-            scores[:, attribute] = regression.decision_function(seen)
-    return average_precisions(torch.from_numpy(scores), torch.from_numpy(present).bool())
+    seen, _ = _means_and_labels(test, subset)
+    return scorer.score(scorer.linear(means, labels, seen), test.labels[test.complete(subset)].cpu())
 
 
 def _means_and_labels(
     posteriors: UnimodalPosteriors, subset: tuple[str, ...]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+) -> tuple[NDArray[Any], NDArray[Any]]:
     samples = posteriors.complete(subset)
     means = posteriors.posterior(subset, samples).mean
     return means.cpu().numpy(), posteriors.labels[samples].cpu().numpy()

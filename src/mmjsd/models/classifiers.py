@@ -6,14 +6,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mmjsd.average_precision import average_precisions, mean_of
 from mmjsd.data.store import Store, Table, modalities_of, require_labels
 from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Kind, Modality, kind_of
 from mmjsd.models import weights
+from mmjsd.models.scorers import Scorer, scorer_of
 from mmjsd.provenance.files import atomic_write
 
 __all__ = ["Classifier", "load_classifier", "train_classifier"]
@@ -52,8 +51,7 @@ def train_classifier(
 ) -> None:
     """Train on the distinct rows of the modality; write `model.safetensors` and `metrics.json` into the folder.
 
-    metrics.json holds its score on the rows of the test split: the accuracy, or of attributes the mean
-    average precision.
+    metrics.json holds its score on the rows of the test split, by the measure of the scorer of its labels.
 
     Raises:
         MmjsdError: the store has no labels.
@@ -67,6 +65,7 @@ def train_classifier(
     (spec,) = (described for described in modalities_of(train) if described.name == modality)
     kind = kind_of(spec)
     rows, labels = _resident(train.modalities[modality], place)
+    scorer = scorer_of(labels, store.classes)
     classifier = Classifier(spec, len(store.classes)).to(place)
     classifier.eval()(kind.as_input(rows[:1]))  # sets the lazy layer's size
     classifier.to(memory_format=image_layout(place))
@@ -82,10 +81,7 @@ def train_classifier(
         for samples in torch.randperm(len(rows), device=place).split(batch_size):
             with precision:
                 logits = classifier(kind.vary(kind.as_input(rows[samples])))
-            if labels.dim() > 1:
-                loss = F.binary_cross_entropy_with_logits(logits.float(), labels[samples].float())
-            else:
-                loss = F.cross_entropy(logits.float(), labels[samples])
+            loss = scorer.loss(logits.float(), labels[samples])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -93,20 +89,19 @@ def train_classifier(
         if epoch % max(1, epochs // 10) == 0 or epoch == epochs - 1:
             print(f"classifier of {modality}: epoch {epoch + 1}/{epochs}, loss {loss.item():.4f}", flush=True)
 
-    score = _score(classifier.eval(), kind, store.splits["test"].modalities[modality], place)
-    measure = "accuracy" if labels.dim() == 1 else "average_precision"
-    print(f"classifier of {modality}: test {measure.replace('_', ' ')} {score:.4f}", flush=True)
+    score = _score(classifier.eval(), kind, store.splits["test"].modalities[modality], scorer, place)
+    print(f"classifier of {modality}: test {scorer.measure.replace('_', ' ')} {score:.4f}", flush=True)
     # of attributes that no test item has there is no precision
-    measured = {measure: score} if math.isfinite(score) else {}
+    measured = {scorer.measure: score} if math.isfinite(score) else {}
     atomic_write(folder / "metrics.json", json.dumps(measured, indent=2, allow_nan=False) + "\n")
     about = {"kind": "classifier", "modality": list(spec), "classes": len(store.classes)}
-    weights.write(folder / NAME, classifier.state_dict(), {**about, "score": measured.get(measure)})
+    weights.write(folder / NAME, classifier.state_dict(), {**about, "score": measured.get(scorer.measure)})
 
 
 def load_classifier(
     folder: Path, modality: Modality, classes: int, device: torch.device
 ) -> tuple[Classifier, float]:
-    """A trained classifier in eval mode, and its test accuracy or average precision.
+    """A trained classifier in eval mode, and its score on the test split.
 
     Raises:
         MmjsdError: none there, a damaged one, or one of another modality or number of classes.
@@ -134,9 +129,7 @@ def _resident(table: Table, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _score(classifier: Classifier, kind: Kind, table: Table, device: torch.device) -> float:
+def _score(classifier: Classifier, kind: Kind, table: Table, scorer: Scorer, device: torch.device) -> float:
     rows, labels = _resident(table, device)
     logits = torch.cat([classifier(kind.as_input(part)) for part in rows.split(1024)])
-    if labels.dim() > 1:
-        return mean_of(average_precisions(logits, labels.bool()))
-    return int((logits.argmax(1) == labels).sum()) / len(labels)
+    return scorer.score(logits, labels).value

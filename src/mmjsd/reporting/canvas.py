@@ -23,6 +23,7 @@ __all__ = [
     "draw",
     "draw_all",
     "house_style",
+    "note",
     "refuse_unless_writable",
     "save",
     "sheets",
@@ -83,6 +84,13 @@ def sheets(titles: list[str], rows: float, columns: float, title: str) -> tuple[
         ax.axis("off")
     figure.suptitle(title)
     return figure, axes[: len(titles)]
+
+
+def note(title: str, text: str) -> Drawn:
+    """A figure of nothing but why it shows nothing."""
+    figure, (axes,) = sheets([""], 2, 16, title)
+    axes.text(8, 1, text, ha="center", va="center")
+    return Drawn(figure, text)
 
 
 def draw(

@@ -1,24 +1,88 @@
-"""Which figures there are, by name, in the order they are shown."""
+"""Which figures there are, what draws each and which runs have it, in the order they are shown.
 
-from collections.abc import Sequence
+A new figure is a function that draws it and a line here.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 from mmjsd.subsets import name_of, subsets
 
-__all__ = ["CAPTIONS", "dataset_figures", "run_figures"]
+__all__ = ["CAPTIONS", "Entry", "dataset_figures", "is_shown_at_once", "run_figures"]
 
 CAPTIONS = "captions.json"
 """Beside the figures of a folder: file name -> caption."""
 
 
-def run_figures(modalities: Sequence[str], subspaces: bool, attributes: bool) -> list[str]:
-    """Names of the figures of a run, without ending."""
-    given = [f"conditional-{name_of(subset)}" for subset in subsets(modalities)]
-    swapping = ["swapping"] if subspaces else []
-    of_attributes = ["attributes", "manipulation"] if attributes else []
-    others = ["reconstructions", "interpolation", "latents"]
-    return ["random", *given, "scores", *of_attributes, *swapping, *others]
+class Entry(NamedTuple):
+    """A figure."""
+
+    name: str
+    """Without ending. With `{given}` there is one for each subset of modalities."""
+    maker: str
+    """`module:function` that draws it."""
+    only: Literal["labels", "attributes", "subspaces"] | None = None
+    """What the data or the run must have."""
+    samples: int = 0
+    """How many test samples it needs of which the subset, or every modality, is there."""
+    given: tuple[str, ...] = ()
+    """The subset."""
+
+    @property
+    def module(self) -> str:
+        """The module that draws it."""
+        return self.maker.partition(":")[0]
+
+    def load(self) -> Callable[..., Any]:
+        """Import what draws it."""
+        return getattr(importlib.import_module(self.module), self.maker.partition(":")[2])
 
 
-def dataset_figures(embedding: str) -> list[str]:
-    """Names of the figures that compare the runs of a dataset, without ending."""
-    return [f"prd-{embedding}", "training"]
+_RUN = (
+    Entry("random", "mmjsd.reporting.samples:random"),
+    Entry("conditional-{given}", "mmjsd.reporting.samples:conditional", samples=1),
+    Entry("scores", "mmjsd.reporting.scores:scores", only="labels"),
+    Entry("attributes", "mmjsd.reporting.attributes:attributes", only="attributes"),
+    Entry("manipulation", "mmjsd.reporting.attributes:manipulation", only="attributes", samples=1),
+    Entry("swapping", "mmjsd.reporting.samples:swapping", only="subspaces", samples=1),
+    Entry("reconstructions", "mmjsd.reporting.samples:reconstructions", samples=1),
+    Entry("interpolation", "mmjsd.reporting.samples:interpolation", samples=2),
+    Entry("latents", "mmjsd.reporting.latents:latents", samples=2),
+)
+
+_DATASET = (
+    Entry("prd-{embedding}", "mmjsd.reporting.curves:precision_recall"),
+    Entry("training", "mmjsd.reporting.curves:training"),
+)
+
+
+def run_figures(modalities: Sequence[str], *, subspaces: bool, labels: str | None) -> dict[str, Entry]:
+    """List the figures of a run by name.
+
+    Args:
+        modalities: in the order of the store.
+        subspaces: whether it has private latents.
+        labels: what its samples have: a `class`, `attributes` or nothing.
+    """
+    has = {None: True, "labels": labels is not None, "attributes": labels == "attributes"}
+    has["subspaces"] = subspaces
+    found = [entry for entry in _RUN if has[entry.only]]
+    given = {entry: subsets(modalities) if "{given}" in entry.name else [()] for entry in found}
+    named = [
+        entry._replace(name=entry.name.replace("{given}", name_of(subset)), given=subset)
+        for entry in found
+        for subset in given[entry]
+    ]
+    return {entry.name: entry for entry in named}
+
+
+def dataset_figures(embedding: str) -> dict[str, Entry]:
+    """List the figures that compare the runs of a dataset by name."""
+    return {entry.name.replace("{embedding}", embedding): entry for entry in _DATASET}
+
+
+def is_shown_at_once(name: str) -> bool:
+    """Tell whether the report shows a figure of a run at once; the others fold out."""
+    given = name.removeprefix("conditional-")
+    return name in ("random", "scores") or (given != name and "-" not in given)

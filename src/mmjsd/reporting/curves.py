@@ -3,43 +3,33 @@
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from mmjsd.errors import MmjsdError
-from mmjsd.reporting.canvas import Drawn, draw_all
-from mmjsd.reporting.catalogue import dataset_figures
-from mmjsd.training.history import read_history
+from mmjsd.reporting.canvas import Drawn
 
-__all__ = ["draw_dataset"]
+__all__ = ["Compared", "Curves", "precision_recall", "read_curves", "training"]
 
-_Curves = dict[tuple[str, str], tuple[list[float], list[float]]]
+Curves = dict[tuple[str, str], tuple[list[float], list[float]]]
 """(given, modality) -> precision and recall."""
 
 
-def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: str, source: str) -> None:
-    """Draw the figures that compare the runs of a dataset.
+class Compared(NamedTuple):
+    """The runs of a dataset, by name, with something for each of their seeds."""
 
-    Args:
-        folder: where to.
-        runs: name -> the folders of its seeds, with history.csv and prd.csv.
-        embedding: the space in which prd.csv compares images.
-        source: of the dataset.
-
-    Raises:
-        MmjsdError: a missing or damaged file.
-    """
-    about = "Stand-in data." if source == "standin" else "Real data."
-    curves = {name: [_read_curves(folder / "prd.csv") for folder in found] for name, found in runs.items()}
-    histories = {name: [read_history(f / "history.csv") for f in found] for name, found in runs.items()}
-    makers = [partial(_prd, curves, embedding), partial(_training, histories)]
-    draw_all(folder, dict(zip(dataset_figures(embedding), makers, strict=True)), 0, about)
+    curves: Mapping[str, Sequence[Curves]]
+    histories: Mapping[str, Sequence[list[dict[str, float]]]]
+    embedding: str
+    """In which images are compared."""
 
 
-def _prd(curves: Mapping[str, Sequence[_Curves]], embedding: str) -> Drawn:
+def precision_recall(compared: Compared) -> Drawn:
+    """Draw the precision/recall distributions of images."""
+    curves, embedding = compared.curves, compared.embedding
     panels = dict.fromkeys(key for seeds in curves.values() for found in seeds for key in found)
     rows = list(dict.fromkeys(given for given, _ in panels))
     modalities = list(dict.fromkeys(modality for _, modality in panels))
@@ -76,24 +66,32 @@ def _prd(curves: Mapping[str, Sequence[_Curves]], embedding: str) -> Drawn:
     )
 
 
-def _read_curves(path: Path) -> _Curves:
-    found: _Curves = {}
+def read_curves(path: Path) -> Curves:
+    """Read the precision/recall curves of a run; there are none where no modality is an image.
+
+    Raises:
+        MmjsdError: no such file, or a damaged one.
+    """
+    found: Curves = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+            rows = csv.DictReader(file)
+            for row in rows:
                 precision, recall = found.setdefault((row["given"], row["modality"]), ([], []))
                 precision.append(float(row["precision"]))
                 recall.append(float(row["recall"]))
+            if rows.fieldnames:
+                return found
     except FileNotFoundError:
         raise MmjsdError(f"{path}: no such file; evaluate the run with `mmjsd evaluate`") from None
     except (KeyError, ValueError, TypeError, csv.Error):
-        found = {}
-    if not found:
-        raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`")
-    return found
+        pass
+    raise MmjsdError(f"{path}: damaged; evaluate the run again with `mmjsd evaluate`")
 
 
-def _training(histories: Mapping[str, Sequence[list[dict[str, float]]]]) -> Drawn:
+def training(compared: Compared) -> Drawn:
+    """Draw each term of the loss over the epochs."""
+    histories = compared.histories
     first = [rows[0] for seeds in histories.values() for rows in seeds]
     terms = dict.fromkeys(key for row in first for key in row if key == "loss" or "/" in key)
     across = 4

@@ -13,12 +13,12 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.flat import flat
-from mmjsd.metrics import read_metrics
 from mmjsd.provenance.environment import describe
 from mmjsd.provenance.files import atomic_write, read_json
 from mmjsd.provenance.records import read_record
-from mmjsd.reporting.catalogue import CAPTIONS
+from mmjsd.reporting.catalogue import CAPTIONS, is_shown_at_once
 from mmjsd.reporting.tables import read_published, sections
 
 __all__ = ["write_report"]
@@ -78,7 +78,7 @@ def _run(
     row: Mapping[str, Any], run: Mapping[str, Any], evaluation: Mapping[str, Any], metrics: Mapping[str, Any]
 ) -> dict[str, Any]:
     figures = list(_figures(Path(row["folder"]) / "figures"))
-    figures.sort(key=lambda figure: not _is_shown(figure["name"]))
+    figures.sort(key=lambda figure: not is_shown_at_once(figure["name"]))
     record = read_record(Path(row["folder"]) / "evaluation.record.json")
     hashes = {**record["inputs"], **record["outputs"]}
     seconds, judged = metrics["meta/train_seconds"], metrics["meta/evaluation_seconds/total"]
@@ -90,7 +90,7 @@ def _run(
         + f"; {run['epochs']} epochs in {seconds:.0f} s on {metrics['meta/device']}, "
         f"{metrics['meta/train_samples_per_second']:.0f} samples/s; evaluated in {judged:.0f} s.",
         "figures": figures,
-        "shown": sum(_is_shown(figure["name"]) for figure in figures),
+        "shown": sum(is_shown_at_once(figure["name"]) for figure in figures),
         "facts": [
             *flat(run),
             *flat(evaluation, "evaluation."),
@@ -99,12 +99,6 @@ def _run(
             *((f"sha256 of {file}", digest) for file, digest in hashes.items()),
         ],
     }
-
-
-def _is_shown(figure: str) -> bool:
-    """At once, that is; the others fold out."""
-    given = figure.removeprefix("conditional-")
-    return figure in ("random", "scores") or (given != figure and "-" not in given)
 
 
 def _figures(folder: Path) -> Iterator[dict[str, Any]]:

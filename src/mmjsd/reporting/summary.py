@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmjsd.metrics import read_metrics
+from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.provenance.files import atomic_write
-from mmjsd.reporting.tables import headline
+from mmjsd.reporting.tables import headline_of
 from mmjsd.training.history import read_history
 
 __all__ = ["summarise"]
@@ -38,7 +38,7 @@ def summarise(
     for row, path in zip(rows, headlines, strict=True):
         metrics = read_metrics(Path(row["metrics"]))
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, json.dumps(headline(metrics), indent=2, allow_nan=False) + "\n")
+        atomic_write(path, json.dumps(headline_of(metrics), indent=2, allow_nan=False) + "\n")
         run = row["run"] if seeds == 1 else f"{row['run']} {row['seed']}"
         for epoch in read_history(Path(row["folder"]) / "history.csv"):
             writer.writerows(

@@ -11,56 +11,15 @@ from typing import Any, NamedTuple
 import yaml
 
 from mmjsd.errors import MmjsdError
-from mmjsd.metrics import read_metrics
+from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.presentation import headline, presentations, with_summaries
 from mmjsd.provenance.files import atomic_write
 
-__all__ = ["Section", "Table", "compare", "headline", "read_published", "sections"]
-
-#: Parts of a metrics file that say how it came about, or don't compare across objectives.
-_NOT_COMPARED = ("meta/", "train/", "classifier/", "likelihood_error/", "attributes/")
+__all__ = ["Section", "Table", "compare", "headline_of", "read_published", "sections"]
 
 _SOURCES = {
     "standin": "**generated stand-in data**. No number here is a result on the real data.",
     "download": "the official files.",
-}
-
-#: Groups of metrics by the start of their key -> title and how to read them.
-_GROUPS = {
-    "coherence/": (
-        "Coherence",
-        "Shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often modality j, "
-        "generated from the modalities A, shows the class that A has, as the classifier of j sees it. A "
-        "coherence means little where that classifier is weak, and random coherence also counts samples that "
-        "are no class at all as long as the classifiers agree. Of attributes it is the mean average "
-        "precision of what the classifiers see in the generated modality; metrics.json has each.",
-    ),
-    "representation/": (
-        "Representation",
-        "A linear classifier of the shared latent given the modalities A: its accuracy, or of attributes its "
-        "mean average precision; more is better.",
-    ),
-    "quality/": (
-        "Quality",
-        "Generated against real test images in the embedding `{embedding}`, random or given the modalities "
-        "A. Precision and recall (`prd_f8` weighs recall, `prd_f1_8` precision, `prd_mean` is the mean of "
-        "the curve): more is better. Fréchet distance (`fid`): less is better, comparable only within one "
-        "embedding.",
-    ),
-    "likelihood/": (
-        "Likelihood",
-        "Importance-sampled test log-likelihoods in nats, proposals from the posterior given the modalities "
-        "A; `joint`: of all modalities together. More is better. Standard errors are in metrics.json.",
-    ),
-}
-
-#: Columns of the first table, as far as there are such metrics.
-_HEADLINE = {
-    "conditional coherence, mean": "coherence/conditional/mean",
-    "random coherence": "coherence/random",
-    "latent accuracy, mean": "representation/accuracy/mean",
-    "latent average precision, mean": "representation/average_precision/mean",
-    "random images, PRD mean": "quality/prd_mean/mean",
-    "log-likelihood, joint": "likelihood/joint",
 }
 
 _Metrics = dict[str, Any]
@@ -203,8 +162,8 @@ def sections(
 
 
 def _headline(measured: Mapping[str, list[_Metrics]]) -> Table:
-    summaries = {run: [_with_summaries(metrics) for metrics in found] for run, found in measured.items()}
-    columns = {title: _values(summaries, key) for title, key in _HEADLINE.items()}
+    summaries = {run: [with_summaries(metrics) for metrics in found] for run, found in measured.items()}
+    columns = {title: _values(summaries, key) for title, key in headline().items()}
     columns = {title: values for title, values in columns.items() if any(values.values())}
     cells = [_best(values) for values in columns.values()]
     seconds = _values(measured, "meta/train_seconds").values()
@@ -213,26 +172,16 @@ def _headline(measured: Mapping[str, list[_Metrics]]) -> Table:
     return Table(["run", *columns, "training time"], rows)
 
 
-def headline(metrics: _Metrics) -> dict[str, float]:
-    """The few most telling metrics of a run, as far as it has them."""
-    found = _with_summaries(metrics)
-    return {key: found[key] for key in (*_HEADLINE.values(), "meta/train_seconds") if key in found}
-
-
-def _with_summaries(metrics: _Metrics) -> _Metrics:
-    """The metrics, and what the headline sums up of them."""
-    prd = [v for k, v in metrics.items() if k.startswith("quality/prd_mean/random/")]
-    # the posterior given all modalities is the closest proposal
-    joint = [k for k in metrics if k.startswith("likelihood/") and k.endswith("/joint")]
-    more = {"quality/prd_mean/mean": statistics.mean(prd)} if prd else {}
-    if joint:
-        more["likelihood/joint"] = metrics[max(joint, key=lambda key: key.count("-"))]
-    return metrics | more
+def headline_of(metrics: _Metrics) -> dict[str, float]:
+    """Pick the few most telling metrics of a run, as far as it has them."""
+    found = with_summaries(metrics)
+    return {key: found[key] for key in (*headline().values(), "meta/train_seconds") if key in found}
 
 
 def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterator[tuple[str, str, Table]]:
     everything = [metrics for found in measured.values() for metrics in found]
-    keys = dict.fromkeys(k for metrics in everything for k in metrics if not k.startswith(_NOT_COMPARED))
+    keys = dict.fromkeys(key for metrics in everything for key in metrics)
+    embedding = next((m["meta/embedding"] for m in everything if "meta/embedding" in m), "")
     sources = list(dict.fromkeys(entry["source"] for entry in known))
 
     def papers(key: str) -> str:
@@ -245,15 +194,19 @@ def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterat
                 cells.append(f"{entry['objective']}{subspaces} {entry['value']}{deviation} [{place}]")
         return "; ".join(cells)
 
-    for start, (title, reading) in _GROUPS.items():
+    for metric in presentations():
         rows = [
-            [f"`{key}`", *_best(_values(measured, key), least="/fid/" in key), papers(key)]
+            [
+                f"`{key}`",
+                *_best(_values(measured, key), least=key.startswith(metric.less_is_better)),
+                papers(key),
+            ]
             for key in keys
-            if key.startswith(start)
+            if key.startswith(f"{metric.name}/")
         ]
         if rows:
-            embedding = next((m["meta/embedding"] for m in everything if "meta/embedding" in m), "")
-            yield title, reading.format(embedding=embedding), Table(["metric", *measured, "published"], rows)
+            reading = metric.reading.replace("{embedding}", embedding)
+            yield metric.title, reading, Table(["metric", *measured, "published"], rows)
 
 
 def _notes(known: list[dict], standin: bool) -> list[str]:

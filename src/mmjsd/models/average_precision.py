@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["average_precisions", "mean_of"]
+__all__ = ["average_precisions"]
 
 
 def average_precisions(scores: Tensor, present: Tensor) -> Tensor:
-    """Average precision of each attribute: mean over its samples of the precision down to their rank.
+    """Compute the average precision of each attribute, the mean of the precisions down to its samples.
 
     sum_n (R_n - R_n-1) P_n over the thresholds, as scikit-learn has it; equal scores share a threshold.
 
@@ -33,8 +33,3 @@ def average_precisions(scores: Tensor, present: Tensor) -> Tensor:
     end = torch.where(last, places, len(scores)).flip(0).cummin(0).values.flip(0)
     precision = (found / ranks).gather(0, end)
     return (precision * hits).sum(0) / torch.where(found[-1] > 0, found[-1], math.nan)
-
-
-def mean_of(precisions: Tensor) -> float:
-    """Mean over the attributes that occur: (A,) -> share in 0..1."""
-    return float(precisions.nanmean())

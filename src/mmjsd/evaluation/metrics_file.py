@@ -24,7 +24,7 @@ class Metrics(dict[str, Any]):
 
 
 def read_metrics(path: Path) -> Metrics:
-    """The metrics of a run that are defined on its data: those that are not finite are left out.
+    """Read the metrics of a run that are defined on its data: those that are not finite are left out.
 
     Raises:
         MmjsdError: no such file, a damaged one, or a value of the wrong type.

@@ -1,0 +1,69 @@
+"""How metrics are presented: what their modules say of them, read without importing torch."""
+
+import re
+import statistics
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+from mmjsd import registry
+
+__all__ = ["Presentation", "headline", "presentations", "with_summaries"]
+
+
+class Presentation(NamedTuple):
+    """What the module of a metric says of it, by constants of the names in capitals; none is needed."""
+
+    name: str
+    """In the registry; the first part of its keys."""
+    title: str
+    """TITLE: of its table."""
+    reading: str
+    """READING: how its values are read; `{embedding}` in it is replaced by that of the images."""
+    headline: Mapping[str, str]
+    """HEADLINE: title of a column of the first table -> key."""
+    summaries: Mapping[str, str]
+    """SUMMARIES: key that metrics.json lacks and the headline has -> pattern of the keys whose mean it is.
+    `*` is one part of a key; of subsets, only the largest count."""
+    less_is_better: tuple[str, ...]
+    """LESS_IS_BETTER: starts of those keys whose values are the better the less they are."""
+    files: tuple[str, ...]
+    """FILES: that it writes into the folder of the run."""
+
+
+@cache
+def presentations() -> tuple[Presentation, ...]:
+    """Read how each metric of the registry is presented.
+
+    Raises:
+        MmjsdError: the source of one cannot be read.
+    """
+    found = []
+    for name in registry.entries("metrics"):
+        constants = {"TITLE": name.capitalize(), "READING": "", "HEADLINE": {}, "SUMMARIES": {}}
+        constants |= {"LESS_IS_BETTER": (), "FILES": ()}
+        values = (registry.constant_of("metrics", name, *constant) for constant in constants.items())
+        found.append(Presentation(name, *values))
+    return tuple(found)
+
+
+def headline() -> dict[str, str]:
+    """List the columns of the first table: title -> key."""
+    return {title: key for metric in presentations() for title, key in metric.headline.items()}
+
+
+def with_summaries(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to the metrics of a run what the headline sums up of them."""
+    known = dict(metrics)
+    for metric in presentations():
+        for key, pattern in metric.summaries.items():
+            if values := _matching(metrics, pattern):
+                known[key] = statistics.mean(values)
+    return known
+
+
+def _matching(metrics: Mapping[str, Any], pattern: str) -> list[float]:
+    """The values whose keys match, where `*` is a subset only those of the largest."""
+    expression = re.compile(re.escape(pattern).replace(r"\*", "([^/]+)"))
+    sizes = {key: found[1].count("-") for key in metrics if (found := expression.fullmatch(key))}
+    return [metrics[key] for key, size in sizes.items() if size == max(sizes.values())]

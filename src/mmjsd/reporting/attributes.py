@@ -1,0 +1,94 @@
+"""Figures of binary attributes: scores of each, and faces of which one word is changed."""
+
+import math
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from mmjsd.data import text
+from mmjsd.devices import as_float64
+from mmjsd.evaluation.keys import ATTRIBUTES
+from mmjsd.reporting.canvas import Drawn, draw, note, sheets
+from mmjsd.reporting.shown import Shown
+
+__all__ = ["attributes", "manipulation"]
+
+
+def attributes(shown: Shown) -> Drawn:
+    """Draw the average precisions of each attribute."""
+    names: dict[str, None] = {}
+    values: dict[str, dict[str, float]] = {}
+    for key, value in shown.metrics.items():
+        if key.startswith(ATTRIBUTES):
+            name, _, column = key.removeprefix(ATTRIBUTES).partition("/")
+            names[name] = None
+            values.setdefault(column, {})[name] = value
+    # an attribute that no test sample has is left out
+    columns = {k: np.array([found.get(name, math.nan) for name in names]) for k, found in values.items()}
+    order = np.argsort(columns["frequency"])[::-1]
+    places = np.arange(len(names))
+    panels = {
+        "Representation": "representation/",
+        "Conditional coherence": "coherence/",
+        "Random": "coherence/random",
+    }
+    figure = Figure(figsize=(11, 0.19 * len(names) + 1.6), layout="constrained")
+    for ax, (title, start) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
+        ax.barh(places, columns["frequency"][order], color="0.88", label="frequency")
+        plotted = [key for key in columns if key.startswith(start) and (key == start or "random" not in key)]
+        for colour, key in enumerate(plotted):
+            name = key.removeprefix(start).replace("-", " + ").replace("/", " → ") or "across modalities"
+            ax.plot(columns[key][order], places, "o", ms=3.5, color=f"C{colour}", label=name)
+        ax.set(xlim=(0, 1), ylim=(-0.6, len(names) - 0.4), title=title, xlabel="average precision")
+        ax.invert_yaxis()
+        ax.grid(axis="y", lw=0.3)
+        ax.set_yticks(places, [list(names)[place].replace("_", " ") for place in order], size=7)
+        ax.legend(loc="lower right", fontsize=7, frameon=True)
+    return Drawn(
+        figure,
+        "Average precision of each attribute, from the most to the least frequent; the bars are its "
+        "frequency in the test data, which is what guessing reaches. Left: a linear classifier of the shared "
+        "latent given each subset. Middle: what the classifiers see in each modality generated given each "
+        "subset. Right: what they see in one modality of random samples against another.",
+    )
+
+
+def manipulation(shown: Shown) -> Drawn:
+    """Draw what becomes of faces when one word of their texts is changed."""
+    model, test, classes = shown.trained.model, shown.trained.test, shown.trained.classes
+    modalities = shown.modalities
+    texts = [name for name, m in model.modalities.items() if m.kind == "text"]
+    image = next((name for name, m in model.modalities.items() if m.kind == "image"), None)
+    if image is None or not texts:
+        return note("manipulation", "Not drawn: there is no image, or no text whose words could be changed.")
+    chosen = test.complete(modalities)[:8]
+    labels = test.labels[chosen].cpu().numpy()
+    # the attributes that are neither rare nor general can be both added and removed
+    frequency = as_float64(test.labels).mean(0).cpu().numpy()
+    changed = np.sort(np.argsort(np.abs(frequency - 0.25))[:12])
+    edited = np.repeat(labels[:, None], len(changed) + 1, 1)  # (faces, 1 + changed, A)
+    edited[:, np.arange(len(changed)) + 1, changed] ^= 1
+    repeated = chosen.repeat_interleave(len(changed) + 1)
+    values = {name: test.inputs(name, repeated) for name in modalities}
+    for name in texts:
+        # where the given text starts, for a shift would be a change of its own
+        start = (values[name] != text.ALPHABET.index(text.PADDING)).int().argmax(1).cpu().numpy()
+        words = text.attribute_texts(edited.reshape(-1, len(classes)), classes, start)
+        values[name] = torch.tensor(words.astype(np.int64), device=model.device)
+    posterior = model.posterior(model.encode(values).shared, modalities).mean
+    style = test.private_of(image, repeated).mean
+    columns = len(changed) + 2
+    figure, (ax,) = sheets([""], len(chosen) + 1.6, columns, "One word of the text changed")
+    draw(ax, model.modalities[image], test.inputs(image, chosen), 1, top=1.6)
+    output = model.decode_mean(image, style, posterior)
+    draw(ax, model.modalities[image], output, columns - 1, left=1, top=1.6)
+    heads = ["given", "same text", *(f"± {classes[a].replace('_', ' ')}" for a in changed)]
+    for column, head in enumerate(heads):
+        ax.text(column + 0.5, 1.5, head, rotation=60, size=7, ha="left", va="bottom")
+    return Drawn(
+        figure,
+        "Faces given an image (left column) and its text, in which one attribute is added where it is "
+        "missing and removed where it is present. Shared latent: posterior mean given both; private latent: "
+        "the image's.",
+    )

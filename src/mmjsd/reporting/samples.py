@@ -1,0 +1,114 @@
+"""Figures of samples: what a model generates, given modalities of test samples or nothing."""
+
+import torch
+from torch import Tensor
+
+from mmjsd.reporting.canvas import Drawn, draw, sheets
+from mmjsd.reporting.shown import COLUMNS, Shown
+
+__all__ = ["conditional", "interpolation", "random", "reconstructions", "swapping"]
+
+SAMPLES = 10
+"""Generated for each input of a conditional grid."""
+
+
+def random(shown: Shown) -> Drawn:
+    """Draw samples from the prior."""
+    model, columns = shown.trained.model, 8
+    figure, axes = sheets(list(model.modalities), columns, columns, "Random samples")
+    for ax, (name, values) in zip(axes, model.generate(n=columns**2).items(), strict=True):
+        draw(ax, model.modalities[name], values, columns)
+    return Drawn(
+        figure,
+        "Samples from the prior. The same place in each panel has the same shared latent: a coherent model "
+        "shows the same class there.",
+    )
+
+
+def conditional(shown: Shown) -> Drawn:
+    """Draw samples of all modalities given some of a few test samples."""
+    model, test, subset = shown.trained.model, shown.trained.test, shown.given
+    chosen = shown.examples(subset)
+    title = f"Given {' and '.join(subset)}"
+    figure, axes = sheets(list(model.modalities), len(subset) + SAMPLES + 0.3, COLUMNS, title)
+    repeated = chosen.repeat(SAMPLES)  # a row has all inputs once
+    c = test.posterior(subset, repeated).rsample()
+    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+        for row, given in enumerate(subset):
+            draw(ax, model.modalities[given], test.inputs(given, chosen), COLUMNS, top=row)
+        ax.axhline(len(subset) + 0.15, color="black", lw=0.8)
+        styles = torch.randn(SAMPLES, model.private_latent, device=c.device)
+        output = model.decode_mean(name, styles.repeat_interleave(len(chosen), 0), c)
+        draw(ax, modality, output, COLUMNS, top=len(subset) + 0.3)
+    styled = " Each row has one private latent, and so one style." if model.private_latent else ""
+    return Drawn(
+        figure,
+        f"Above the line {' and '.join(subset)} of test samples{shown.labels.of_examples}, below {SAMPLES} "
+        f"samples of each modality given these, with the shared latent drawn anew each time.{styled}",
+    )
+
+
+def swapping(shown: Shown) -> Drawn:
+    """Draw the content of some test samples in the style of others."""
+    model, test, modalities = shown.trained.model, shown.trained.test, shown.modalities
+    chosen = shown.examples(modalities)
+    figure, axes = sheets(list(modalities), COLUMNS + 1.3, COLUMNS + 1.3, "Swapping style and content")
+    contents, styles = chosen, chosen.flip(0)
+    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+        ax.set_xlim(0, COLUMNS + 1.3)
+        draw(ax, modality, test.inputs(name, contents), COLUMNS, left=1.3)
+        draw(ax, modality, test.inputs(name, styles), 1, top=1.3)
+        c = test.posterior((name,), contents).mean.repeat(len(styles), 1)
+        s = test.private_of(name, styles).mean.repeat_interleave(len(contents), 0)
+        draw(ax, modality, model.decode_mean(name, s, c), len(contents), left=1.3, top=1.3)
+        ax.axhline(1.15, color="black", lw=0.8)
+        ax.axvline(1.15, color="black", lw=0.8)
+    return Drawn(
+        figure,
+        "Shared latent of the test sample above (content), private latent of the one on the left (style); "
+        "means of both posteriors. Columns should keep the class, rows the look.",
+    )
+
+
+def reconstructions(shown: Shown) -> Drawn:
+    """Draw test samples and what becomes of them."""
+    model, test, modalities = shown.trained.model, shown.trained.test, shown.modalities
+    samples = test.complete(modalities)[: 4 * COLUMNS]
+    figure, axes = sheets(list(modalities), 12 + 3 * 0.3, COLUMNS, "Reconstructions")
+    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+        for block, part in enumerate(samples.split(COLUMNS)):
+            top = block * 3.3
+            draw(ax, modality, test.inputs(name, part), COLUMNS, top=top)
+            s = test.private_of(name, part).mean
+            for row, subset in enumerate([(name,), modalities], 1):
+                c = test.posterior(subset, part).mean
+                draw(ax, modality, model.decode_mean(name, s, c), COLUMNS, top=top + row)
+    return Drawn(
+        figure,
+        "Blocks of three rows: test samples, their reconstruction from the modality itself, and from all "
+        "modalities (posterior means).",
+    )
+
+
+def interpolation(shown: Shown) -> Drawn:
+    """Draw what lies between two test samples."""
+    model, test, modalities = shown.trained.model, shown.trained.test, shown.modalities
+    complete = test.complete(modalities)
+    ends = complete[: 16 if len(complete) >= 16 else 2].view(2, -1)
+    figure, axes = sheets(list(modalities), ends.shape[1], COLUMNS, "Interpolation")
+    weights = torch.linspace(0, 1, COLUMNS, device=model.device)
+
+    def between(latents: Tensor) -> Tensor:
+        """(2 * rows, D) -> (rows * COLUMNS, D)."""
+        first, last = latents.unflatten(0, (2, -1))
+        return torch.lerp(first[:, None], last[:, None], weights[None, :, None]).flatten(0, 1)
+
+    c = between(test.posterior(modalities, ends.flatten()).mean)
+    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+        s = between(test.private_of(name, ends.flatten()).mean)
+        draw(ax, modality, model.decode_mean(name, s, c), COLUMNS)
+    return Drawn(
+        figure,
+        "Each row goes from one test sample to another, straight through the latents (posterior means given "
+        "all modalities), the same way in each panel.",
+    )

@@ -1,0 +1,226 @@
+import json
+import math
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmjsd import params
+from mmjsd.data.store import Store, read_store, write_store
+from mmjsd.errors import MmjsdError
+from mmjsd.evaluation import representation, trained
+from mmjsd.evaluation.latents import UnimodalPosteriors
+from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.running import evaluate
+from mmjsd.models.scorers import ClassScorer, Score
+from mmjsd.reporting.catalogue import run_figures
+from mmjsd.reporting.figures import draw_run
+from mmjsd.reporting.summary import summarise
+from mmjsd.reporting.tables import compare
+from mmjsd.training.history import read_history
+
+QUICK = params.Evaluation(
+    train_samples=100, random_samples=200, likelihood_pairs=20, importance_samples=5, threads=1
+)
+
+
+def test_metrics_file(store, results):
+    evaluate(results / "run", store, results / "classifiers", QUICK)
+    first = json.loads((results / "run/metrics.json").read_text())
+    assert sum(key.startswith("coherence/conditional/") for key in first) == 7 * 3 + 1
+    assert sum(key.startswith("representation/accuracy/") for key in first) == 7 + 1
+    assert first["coherence/conditional/mean"] == pytest.approx(
+        np.mean([v for k, v in first.items() if k.count("/") == 3 and k.startswith("coherence/conditional")])
+    )
+    assert first["meta/data_source"] == "standin"
+    assert first["representation/accuracy/text"] > 0.5  # the data are easy: classes differ in every modality
+    # logged to MLflow beside the curves of training, as files it may be, and a file is no folder
+    keys = {*first, *(f"train/{column}" for column in read_history(results / "run/history.csv")[0])}
+    assert "meta/evaluation_seconds/total" in keys
+    assert [key for key in keys if any(other.startswith(f"{key}/") for other in keys)] == []
+    evaluate(results / "run", store, results / "classifiers", QUICK)
+    again = json.loads((results / "run/metrics.json").read_text())
+    assert {k: v for k, v in first.items() if "seconds" not in k} == {
+        k: v for k, v in again.items() if "seconds" not in k
+    }
+
+
+def test_refuses_missing_pieces(store, results, tmp_path):
+    with pytest.raises(MmjsdError, match=r"model\.pt: no such file; train the run"):
+        evaluate(tmp_path, store, results / "classifiers", QUICK)
+    with pytest.raises(MmjsdError, match=r"mnist.model.pt: no such file; train it .*mmjsd classify"):
+        evaluate(results / "run", store, tmp_path, QUICK)
+
+
+def test_a_metric_does_not_depend_on_the_others(store, results, tmp_path):
+    """Each is drawn from a fresh seed."""
+    found = []
+    for quick in (QUICK, QUICK.model_copy(update={"random_samples": 100, "quality_samples": 30})):
+        folder = shutil.copytree(results / "run", tmp_path / str(len(found)))
+        evaluate(folder, store, results / "classifiers", quick)
+        found.append(json.loads((folder / "metrics.json").read_bytes()))
+    first, second = ({k: v for k, v in m.items() if k.startswith(("likelihood", "repr"))} for m in found)
+    assert first == second
+    assert len(first) == 8 + 2 * 7 * 4
+    changed = [m["quality/prd_f8/random/svhn"] for m in found]
+    assert changed[0] != changed[1]
+
+
+def strict(path):
+    """A JSON file as a strict reader takes it: without NaN and infinities."""
+    return json.loads(path.read_bytes(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_defined_is_left_out_of_the_metrics(store, results, tmp_path, monkeypatch, capsys, value):
+    """And all that read them can do without."""
+    folder = shutil.copytree(results / "run", tmp_path / "run")
+    monkeypatch.setattr(ClassScorer, "agreement", lambda *_: Score(value))
+    monkeypatch.setattr(representation, "linear_score", lambda *_: Score(value))
+    evaluate(folder, store, results / "classifiers", QUICK)
+    metrics = strict(folder / "metrics.json")
+    assert "coherence/random" not in metrics
+    assert not any(key.startswith("representation/") for key in metrics)
+    assert "coherence/conditional/mean" in metrics
+    told = capsys.readouterr().out
+    assert "conditional coherence, mean 0." in told
+    assert f"{folder}/metrics.json: not finite, and so left out: coherence/random, representation/" in told
+    if math.isnan(value):  # the file is the same of all
+        draw_run(folder, store)
+    row = {"dataset": "tiny", "kind": "x", "source": "standin", "run": "js", "seed": 1, "objective": "mmjsd"}
+    row |= {"subspaces": False, "folder": str(folder), "metrics": str(folder / "metrics.json")}
+    compare([row], tmp_path / "none.yaml", tmp_path / "x.csv", tmp_path / "x.md")
+    assert "| random coherence" not in (tmp_path / "x.md").read_text()
+    summarise([row], tmp_path / "m", [tmp_path / "m/js.json"], tmp_path / "curves.csv")
+    assert "coherence/random" not in strict(tmp_path / "m/js.json")
+
+
+# --- some of the metrics ----------------------------------------------------------------------------------
+
+
+def test_one_metric_is_computed_and_the_others_kept(store, results, tmp_path):
+    folder = shutil.copytree(results / "run", tmp_path / "run")
+    classifiers = results / "classifiers"
+    evaluate(folder, store, classifiers, QUICK)
+    before, curves = read_metrics(folder / "metrics.json"), (folder / "prd.csv").read_bytes()
+    marked = {key: value if isinstance(value, str) else 0.125 for key, value in before.items()}
+    other = QUICK.model_copy(update={"likelihood_pairs": 10})
+    evaluate(folder, store, classifiers, other, only=["likelihood", "representation"], previous=marked)
+    found = read_metrics(folder / "metrics.json")
+    assert list(found) == list(before)  # in the same order
+    for key, value in found.items():
+        if key.startswith(("coherence/", "quality/")):
+            assert value == 0.125
+        elif key.startswith(("representation/", "classifier/", "train/")):
+            assert value == before[key]
+        elif key.startswith("likelihood"):
+            assert value not in (0.125, before[key])
+    assert found["meta/evaluation_seconds/coherence"] == 0.125
+    assert found["meta/evaluation_seconds/likelihood"] != 0.125
+    assert (folder / "prd.csv").read_bytes() == curves
+    evaluate(folder, store, classifiers, QUICK, only=["likelihood"], previous=before)
+    again = read_metrics(folder / "metrics.json")
+    assert {k: v for k, v in again.items() if "seconds" not in k} == {
+        k: v for k, v in before.items() if "seconds" not in k
+    }
+
+
+def test_a_metric_that_there_is_not_is_told_before_any_work(store, tmp_path):
+    with pytest.raises(MmjsdError, match=r"likelyhood: not one of the metrics; did you mean likelihood\?"):
+        evaluate(tmp_path / "none", store, tmp_path / "none", QUICK, only=["likelyhood"])
+
+
+# --- what data lack ---------------------------------------------------------------------------------------
+
+
+def without(store: Store, path, *, complete: int) -> Store:
+    """The store with test samples of either mnist and text or svhn alone, but for so many of all three."""
+    test = store.splits["test"]
+    pairs = np.array(test.pairs)
+    pairs[:, 1] = np.arange(len(pairs))  # enough different images
+    pairs[complete::2, 1] = -1
+    pairs[complete + 1 :: 2, [0, 2]] = -1
+    splits = {**store.splits, "test": replace(test, pairs=pairs)}
+    write_store(
+        path,
+        kind=store.kind,
+        modalities=store.modalities,
+        classes=store.classes,
+        seed=store.seed,
+        params=store.params,
+        sources={},
+        splits=splits,
+    )
+    return read_store(path)
+
+
+@pytest.fixture
+def folder(results, tmp_path):
+    return shutil.copytree(results / "run", tmp_path / "run")
+
+
+def test_subsets_that_no_test_sample_has_are_left_out(store, results, folder, tmp_path, capsys):
+    gaps = without(store, tmp_path / "gaps.h5", complete=0)
+    evaluate(folder, gaps, results / "classifiers", QUICK, other_data=True)
+    told = capsys.readouterr().out.splitlines()
+    line = f"{gaps.path}: no test sample has all of mnist-svhn, svhn-text, mnist-svhn-text: left out"
+    assert told[:2] == [line, "likelihood: no test sample has all modalities: left out"]
+    metrics = strict(folder / "metrics.json")
+    given = {key.split("/")[2] for key in metrics if key.startswith(("coherence/conditional/", "quality/"))}
+    assert given == {"mnist", "svhn", "text", "mnist-text", "random", "mean"}
+    given = {key.split("/")[2] for key in metrics if key.startswith("representation/")}
+    assert given == {"mnist", "svhn", "text", "mnist-text", "mean"}
+    assert not any(key.startswith("likelihood") for key in metrics)
+    draw_run(folder, gaps, other_data=True)
+    figures = run_figures(store.modalities, subspaces=False, labels="class")
+    captions = strict(folder / "figures/captions.json")
+    assert list(captions) == [f"{name}.png" for name in figures]
+    not_drawn = [name.removesuffix(".png") for name in captions if "Not drawn" in captions[name]]
+    assert not_drawn == [
+        "conditional-mnist-svhn",
+        "conditional-svhn-text",
+        "conditional-mnist-svhn-text",
+        "reconstructions",
+        "interpolation",
+        "latents",
+    ]
+    assert captions["latents.png"].startswith(
+        "Not drawn: 0 test samples have all of mnist and svhn and text."
+    )
+
+
+@pytest.mark.parametrize("complete", [1, 2])
+def test_subsets_that_few_test_samples_have(store, results, folder, tmp_path, capsys, complete):
+    """All is computed and drawn but what needs more of them."""
+    gaps = without(store, tmp_path / "gaps.h5", complete=complete)
+    evaluate(folder, gaps, results / "classifiers", QUICK, other_data=True)
+    few = f"quality: {complete} test samples have mnist-svhn, 20 are needed to compare images: left out"
+    assert few in capsys.readouterr().out.splitlines()
+    metrics = strict(folder / "metrics.json")
+    assert "coherence/conditional/mnist-svhn/text" in metrics
+    assert "likelihood/mnist-svhn/joint" in metrics
+    assert "quality/fid/mnist-text/svhn" in metrics
+    assert "quality/fid/mnist-svhn/svhn" not in metrics
+    draw_run(folder, gaps, other_data=True)
+    captions = strict(folder / "figures/captions.json")
+    not_drawn = [name for name in captions if "Not drawn" in captions[name]]
+    assert not_drawn == (["interpolation.png", "latents.png"] if complete == 1 else [])
+
+
+def test_data_without_labels_have_what_needs_none(store, results, folder, tmp_path, monkeypatch, capsys):
+    class Unlabelled(UnimodalPosteriors):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.labels = None
+
+    monkeypatch.setattr(trained, "UnimodalPosteriors", Unlabelled)
+    evaluate(folder, store, tmp_path / "no-classifiers", QUICK)
+    assert "quality: the data have no labels, and so no classifier: left out" in capsys.readouterr().out
+    metrics = strict(folder / "metrics.json")
+    starts = {key.partition("/")[0] for key in metrics}
+    assert starts == {"likelihood", "likelihood_error", "train", "meta"}
+    draw_run(folder, store)
+    drawn = list(strict(folder / "figures/captions.json"))
+    assert drawn == [f"{name}.png" for name in run_figures(store.modalities, subspaces=False, labels=None)]
+    assert "scores.png" not in drawn
