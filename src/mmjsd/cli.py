@@ -66,7 +66,7 @@ def _run_step(arguments: argparse.Namespace) -> None:
         keys["seed"] = chosen.seeds[0]
     options = {
         name: getattr(arguments, name)
-        for name in (flag.strip("-").replace("-", "_") for flag in kind.options)
+        for name in ("force", *(flag.strip("-").replace("-", "_") for flag in kind.options))
     }
     step = kind(chosen, options, **keys)
     product = step.product
@@ -75,7 +75,7 @@ def _run_step(arguments: argparse.Namespace) -> None:
         remedy = f"`mmjsd {makers[missing[0]]}` makes it" if missing[0] in makers else "check the path"
         raise MmjsdError(f"{missing[0]}: not there yet; {remedy}")
     variables.set_threads(step.threads())
-    with making(product, force=arguments.force) as fingerprint:
+    with making(product, force=step.forced()) as fingerprint:
         step.work(product.params, fingerprint)
 
 

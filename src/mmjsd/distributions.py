@@ -139,7 +139,7 @@ def jensen_shannon(experts: Gaussian, weights: Tensor, mean: str | Mean = "geome
     """Jensen-Shannon divergence sum_e w_e KL(q_e || f) with an abstract mean f of the experts: -> (B,).
 
     Sutter et al. 2020, Definition 1; f is the dynamic prior. The caller stacks the prior as an expert. Closed
-    form where f is Gaussian; where it is a mixture of the experts, an unbiased estimate with one sample of each.
+    form where f is Gaussian; where it is a mixture of the experts, an unbiased estimate from one sample each.
 
     Args:
         experts: (E, B, D).

@@ -12,7 +12,7 @@ __all__ = ["arithmetic", "geometric", "product_with_prior"]
 
 
 def geometric(experts: Gaussian, weights: Tensor) -> Gaussian:
-    """Weighted geometric mean, the normalised product prod_e q_e^w_e (Sutter et al. 2020, Eq. 8; Nielsen 2019)."""
+    """Weighted geometric mean: the normalised prod_e q_e^w_e (Sutter et al. 2020, Eq. 8; Nielsen 2019)."""
     return product_of_experts(experts, weights)
 
 
@@ -22,5 +22,5 @@ def arithmetic(experts: Gaussian, weights: Tensor) -> Mixture:
 
 
 def product_with_prior(experts: Gaussian, weights: Tensor) -> Gaussian:
-    """Plain product of the experts and N(0, I), whatever the weights (Wu & Goodman 2018): the posterior of MVAE."""
+    """Product of the experts and N(0, I), whatever the weights (Wu & Goodman 2018): the posterior of MVAE."""
     return product_of_experts(with_prior(experts))

@@ -7,8 +7,8 @@ All minimise, for a batch,
 and differ in how the shared latent c is drawn and in its divergence D. With modalities missing, their terms
 are left out and the weights pi renormalised over those present. During the warm-up, beta is times `warmup`.
 
-An objective holds the model it trains and tells it how to combine the posteriors of a subset. What it can be told
-are its keyword-only arguments: runs of a parameter file have them as keys (see :mod:`mmjsd.static`).
+An objective holds the model it trains and tells it how to combine the posteriors of a subset. What it can be
+told are its keyword-only arguments: runs of a parameter file have them as keys (see :mod:`mmjsd.static`).
 """
 
 from collections.abc import Mapping

@@ -68,8 +68,8 @@ def entries(group: str) -> MappingProxyType[str, str]:
     for entry in _installed().select(group=f"mmjsd.{group}"):
         if entry.name in found and found[entry.name] != entry.value:
             raise MmjsdError(
-                f"mmjsd.{group}: {entry.name} is {found[entry.name]} and, by an installed package, {entry.value}; "
-                "uninstall that package, or rename its entry point"
+                f"mmjsd.{group}: {entry.name} is {found[entry.name]} and, by an installed package, "
+                f"{entry.value}; uninstall that package, or rename its entry point"
             )
         found[entry.name] = entry.value
     return MappingProxyType(found)

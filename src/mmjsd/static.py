@@ -70,7 +70,7 @@ def options(reference: str) -> dict[str, Option]:
     module, _, name = reference.partition(":")
     node = _definition(module, name)
     found: dict[str, Option] = {}
-    function = node
+    function: ast.stmt | None = node
     if isinstance(node, ast.ClassDef):
         for base in node.bases:
             if origin := _origin(module, ast.unparse(base)):
@@ -103,15 +103,15 @@ def constant(module: str, name: str, default: Any = None) -> Any:
     return default
 
 
-def _definition(module: str, name: str) -> ast.stmt:
+def _definition(module: str, name: str) -> ast.ClassDef | ast.FunctionDef:
     for node in parsed(module).body:
-        if getattr(node, "name", None) == name:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return node
     raise AttributeError(f"{module} has no {name}")
 
 
 def _origin(module: str, name: str) -> tuple[str, str] | None:
-    """The module and name of a definition of the same top-level package, or of another that has its source."""
+    """The module and name of a definition, in whatever package has its source."""
     for node in parsed(module).body:
         if getattr(node, "name", None) == name:
             return module, name

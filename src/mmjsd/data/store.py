@@ -54,7 +54,6 @@ VERSION = 1
 _RESERVED = {"pairs", "labels", "prior", "mean", "joint", "random"}
 
 
-
 @dataclass(frozen=True)
 class Stream:
     """Images that come into being while they are written, in place of a table's array."""
@@ -406,7 +405,11 @@ def _fault(modalities: Sequence[str], classes: Sequence[str], splits: Mapping[st
         taken = ", ".join(sorted(_RESERVED))
         return f"no modality can be called {bad[0]!r}; choose a name without - and /, and none of {taken}"
     first = next(iter(splits.values()))
-    if first.labels.ndim > 1 and (bad := [name for name in classes if "/" in name]):
+    if (
+        first.labels is not None
+        and first.labels.ndim > 1
+        and (bad := [name for name in classes if "/" in name])
+    ):
         return f"no attribute can be called {bad[0]!r}: / divides the names of metrics"
     for name, split in splits.items():
         if list(split.modalities) != list(modalities):

@@ -39,10 +39,10 @@ def evaluate(
     """Judge the run in the folder; write its `metrics.json`, and what else its metrics write.
 
     Args:
-        folder: results/<dataset>/<run>/seed-<n>, with model.pt and history.csv.
+        folder: results/<dataset>/<run>/seed-<n>, with model.safetensors and history.csv.
         store: the store it was trained on.
         classifiers_folder: one folder with a classifier for each modality.
-        evaluation: the options of all metrics, and `threads`.
+        evaluation: the options of all metrics, `threads` and `device`.
         other_data: allow another store than that.
         only: names of the metrics to compute; none: all of them.
         previous: the metrics of the same model, data and options that the others are taken from.
@@ -55,7 +55,9 @@ def evaluate(
     torch.set_num_threads(evaluation.threads)
     seconds: dict[str, float] = {}
     with _timed(seconds, "encoding"):
-        judged = load_judged(folder, store, classifiers_folder, other_data=other_data)
+        judged = load_judged(
+            folder, store, classifiers_folder, device=evaluation.device, other_data=other_data
+        )
     history = read_history(folder / "history.csv")
     found: dict[str, float] = {}
     for name in registry.entries("metrics"):

@@ -64,34 +64,34 @@ class Judged(Trained):
     """Of the run; a metric may write files there."""
 
 
-def load_trained(folder: Path, store: Store, *, other_data: bool = False) -> Trained:
+def load_trained(folder: Path, store: Store, *, device: str = "auto", other_data: bool = False) -> Trained:
     """Load the run in the folder, and encode the test split of the store.
 
     Args:
-        folder: results/<dataset>/<run>/seed-<n>, with model.pt.
+        folder: results/<dataset>/<run>/seed-<n>, with model.safetensors.
         store: the store it was trained on.
+        device: to compute on, as in the parameters.
         other_data: take another store than that, if it has the same modalities.
 
     Raises:
         MmjsdError: no such model or a damaged one, a store that it was not trained on.
     """
     model, content = load_model(folder)
-    device = pick_device(content["run"]["device"])
-    model.to(device).to(memory_format=image_layout(device))
+    file = folder / "model.safetensors"
+    chosen = pick_device(device)
+    model.to(chosen).to(memory_format=image_layout(chosen))
     if list(model.modalities.values()) != modalities_of(store.splits["train"]):
-        raise MmjsdError(
-            f"{folder / 'model.pt'}: its modalities are not those of {store.path}; train it on this store"
-        )
+        raise MmjsdError(f"{file}: its modalities are not those of {store.path}; train it on this store")
     if not other_data and content["data_sha256"] != sha256_file(store.path):
         raise MmjsdError(
-            f"{folder / 'model.pt'}: was trained on another store than {store.path}; train it on this one, "
-            "or evaluate it as it is with --other-data"
+            f"{file}: was trained on another store than {store.path}; train it on this one, or evaluate it "
+            "as it is with --other-data"
         )
     generator = torch.Generator().manual_seed(content["seed"])
     train, test = (
         torch.randperm(len(store.splits[split].pairs), generator=generator) for split in ("train", "test")
     )
-    posteriors = UnimodalPosteriors(model, ResidentSplit(store.splits["test"].sample(test.numpy()), device))
+    posteriors = UnimodalPosteriors(model, ResidentSplit(store.splits["test"].sample(test.numpy()), chosen))
     complete = {subset: len(posteriors.complete(subset)) > 0 for subset in subsets(tuple(model.modalities))}
     if missing := [name_of(subset) for subset, some in complete.items() if not some]:
         print(f"{store.path}: no test sample has all of {', '.join(missing)}: left out", flush=True)
@@ -109,17 +109,19 @@ def load_trained(folder: Path, store: Store, *, other_data: bool = False) -> Tra
     )
 
 
-def load_judged(folder: Path, store: Store, classifiers: Path, *, other_data: bool = False) -> Judged:
+def load_judged(
+    folder: Path, store: Store, classifiers: Path, *, device: str = "auto", other_data: bool = False
+) -> Judged:
     """Load the run in the folder, and the classifiers that judge it.
 
     Args:
-        folder, store, other_data: as of :func:`load_trained`.
+        folder, store, device, other_data: as of :func:`load_trained`.
         classifiers: one folder with a classifier for each modality.
 
     Raises:
         MmjsdError: a model or classifier is missing, damaged, or of other data.
     """
-    trained = load_trained(folder, store, other_data=other_data)
+    trained = load_trained(folder, store, device=device, other_data=other_data)
     loaded, scores = {}, {}
     if trained.scorer is not None:
         for name, modality in trained.model.modalities.items():

@@ -49,7 +49,7 @@ def train_classifier(
     threads: int = 1,
     device: str = "auto",
 ) -> None:
-    """Train on the distinct rows of the modality; write `model.safetensors` and `metrics.json` into the folder.
+    """Train on the distinct rows of the modality; write `model.safetensors` and `metrics.json`.
 
     metrics.json holds its score on the rows of the test split, by the measure of the scorer of its labels.
 

@@ -1,7 +1,7 @@
 """The parameter file: read, checked and resolved in one place.
 
-A parameter file has ``seeds``, ``datasets``, ``runs`` and the shared defaults ``training`` and ``evaluation``. A
-run names only what differs from ``training``; :func:`load` resolves every run in full.
+A parameter file has `seeds`, `datasets`, `runs` and the shared defaults `training` and `evaluation`. A run
+names only what differs from `training`; :func:`load` resolves every run in full.
 """
 
 import json
@@ -165,14 +165,15 @@ class _Resolver:
         for fault in found:
             inner = fault["loc"]
             if not (inner and inner[0] in silent):
-                known = model.model_fields["options"].annotation if inner[:1] == ("options",) else model
+                of_options = inner[:1] == ("options",)
+                known: Any = model.model_fields["options"].annotation if of_options else model
                 names = getattr(known, "model_fields", {})
                 self.lines.append(faults.explain({**fault, "loc": (*where, *inner)}, names))
         faulty = {fault["loc"][0] for fault in found if fault["loc"]}
         sound = {key: value for key, value in _mapping(raw).items() if key not in faulty}
         if "private_latent" in faulty:
             sound["private_latent"] = 1  # whatever it is to be, there is one
-        return model.model_construct(**sound)
+        return model.model_construct(None, **sound)
 
 
 def _mapping(raw: Any) -> dict[str, Any]:

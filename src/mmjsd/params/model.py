@@ -6,7 +6,7 @@ arguments, and read from there (:mod:`mmjsd.static`): a new one brings its own k
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, create_model
 
@@ -123,9 +123,13 @@ class Evaluation(Section):
     device: Device = "auto"
     """What these compute on, as `device` of a run."""
 
+    if TYPE_CHECKING:  # the options of the metrics
+
+        def __getattr__(self, name: str) -> Any: ...
+
 
 class Params(Section):
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [1]
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [1]  # noqa: RUF012, pydantic copies it
     """Every run is trained once per seed."""
     datasets: Annotated[dict[str, Any], Field(min_length=1)]
     """Key -> dataset; the key names the store, the results folder and the MLflow experiment."""

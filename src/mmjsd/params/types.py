@@ -1,7 +1,7 @@
 """Types of parameters: what values are allowed, wherever such a parameter stands.
 
-The limits are those beyond which a value can only be a mistake, and would fail in the middle of a run: products
-of the largest factors are finite in float32, the largest counts fit into memory.
+The limits are those beyond which a value can only be a mistake, and would fail in the middle of a run:
+products of the largest factors are finite in float32, the largest counts fit into memory.
 """
 
 from typing import Annotated, Any

@@ -16,7 +16,7 @@ def steps(params: Params, options: Mapping[str, Any] | None = None) -> list[Step
 
 
 def gpus(device: str) -> int:
-    """Count the GPUs that a step with this `device` parameter uses: one where there is any, unless told not to."""
+    """Count the GPUs that a step with this `device` parameter uses: one where there is any."""
     from pathlib import Path
 
     return int(device != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")))

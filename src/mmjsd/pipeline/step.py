@@ -94,10 +94,15 @@ class Step:
         """Give the `device` parameter that it computes on."""
         return "cpu"
 
-    def work(self, fingerprint: str) -> None:
+    def forced(self) -> bool:
+        """Tell whether to do the work even if the outputs are up to date."""
+        return bool(self.chosen.get("force"))
+
+    def work(self, params: dict[str, Any], fingerprint: str) -> None:
         """Make the outputs.
 
         Args:
+            params: those of the product.
             fingerprint: of all that determines them, which marks unfinished work as belonging to it.
         """
         raise NotImplementedError

@@ -1,16 +1,19 @@
-"""The steps of the pipeline, in their order. What they read and write is relative to the working directory."""
+"""The steps of the pipeline, in their order. Their paths are relative to the working directory."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmjsd import registry
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.presentation import presentations
 from mmjsd.params import CLUSTERS, Dataset, Params, Run, make_evaluation, make_run
 from mmjsd.params.sources import place_of
 from mmjsd.pipeline.step import Step, entry
 from mmjsd.provenance.files import sha256_file
-from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
+from mmjsd.provenance.records import staleness
+from mmjsd.reporting.catalogue import CAPTIONS, Entry, dataset_figures, run_figures
 from mmjsd.tracking_store import why_gone
 
 if TYPE_CHECKING:  # slow to import
@@ -198,21 +201,43 @@ class Train(_OfRun):
 
 
 class Evaluate(_OfRun):
-    """The metrics of one run and seed."""
+    """The metrics of one run and seed.
+
+    Args:
+        metrics: their names; all by default.
+    """
 
     command = "evaluate"
     help = "compute the metrics of a trained run"
     message = "evaluating {run}, seed {seed}"
     record, log = "evaluation.record.json", "{dataset}/{run}/seed-{seed}/evaluate"
-    options: ClassVar = {"--other-data": _OTHER_DATA}
+    options: ClassVar = {
+        "--other-data": _OTHER_DATA,
+        "--only": {
+            "action": "append",
+            "default": [],
+            "metavar": "METRIC",
+            "help": "compute this metric again and keep the others (may be given several times)",
+        },
+    }
+
+    def __init__(
+        self, params: Params, options: Any = None, *, metrics: Collection[str] | None = None, **keys: Any
+    ):
+        super().__init__(params, options, **keys)
+        self.metrics = registry.entries("metrics") if metrics is None else metrics
+        self.only = self.chosen.get("only", [])
 
     def outputs(self) -> list[str]:
-        return ["metrics.json", "prd.csv"]
+        return [
+            "metrics.json",
+            *(file for shown in presentations() if shown.name in self.metrics for file in shown.files),
+        ]
 
     def params(self) -> dict[str, Any]:
-        # a classifier trained for longer is another input, and so are other weights
-        left_out = {"classifier_epochs"} | ({"inception_weights"} if self.sources() else set())
-        return self.given.evaluation.model_dump(exclude=left_out)
+        names = {option for name in self.metrics for option in registry.options_of("metrics", name)}
+        # of a file the content counts and not the place
+        return self.given.evaluation.model_dump(include={*names, "threads", "device"} - self.sources().keys())
 
     def inputs(self) -> list[Path]:
         judges = [
@@ -230,8 +255,8 @@ class Evaluate(_OfRun):
         return {"inception_weights": Path(evaluation.inception_weights)}
 
     def code(self) -> list[str]:
-        metrics = [place for _, place in registry.entries("metrics").items()]
-        return ["mmjsd.evaluation.run:evaluate", *metrics, *_code_of(self.run, self.dataset)]
+        metrics = [registry.reference("metrics", name) for name in self.metrics]
+        return ["mmjsd.evaluation.running:evaluate", *metrics, *_code_of(self.run, self.dataset)]
 
     def threads(self) -> int:
         return self.given.evaluation.threads
@@ -239,8 +264,12 @@ class Evaluate(_OfRun):
     def device(self) -> str:
         return self.given.evaluation.device
 
+    def forced(self) -> bool:
+        return super().forced() or bool(self.only)
+
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
-        from mmjsd.evaluation.run import evaluate
+        previous = self._previous() if self.only else {}
+        from mmjsd.evaluation.running import evaluate
 
         places = {name: str(path) for name, path in self.sources().items()}
         evaluate(
@@ -249,7 +278,21 @@ class Evaluate(_OfRun):
             self.path().parents[1] / "classifiers",
             make_evaluation(**params, **places),
             other_data=self.chosen["other_data"],
+            only=self.only,
+            previous=previous,
         )
+
+    def _previous(self) -> dict[str, Any]:
+        """The metrics beside those to be computed, if they are what would be computed now."""
+        for name in self.only:
+            registry.reference("metrics", name)
+        others = [name for name in self.metrics if name not in self.only]
+        kept = Evaluate(self.given, metrics=others, run=self.values["run"], seed=self.values["seed"]).product
+        if reason := staleness(kept, part=True):
+            raise MmjsdError(
+                f"{kept.outputs[0]}: {', '.join(others)} cannot be kept ({reason}); evaluate without --only"
+            )
+        return read_metrics(kept.outputs[0])
 
 
 class Figures(_OfRun):
@@ -262,9 +305,11 @@ class Figures(_OfRun):
     options: ClassVar = {"--other-data": _OTHER_DATA}
 
     def outputs(self) -> list[str]:
+        return _pictures(self._drawn())
+
+    def _drawn(self) -> dict[str, Entry]:
         dataset = self.dataset
-        names = run_figures(dataset.modalities, self.run.private_latent > 0, dataset.labels == "attributes")
-        return _pictures(names)
+        return run_figures(dataset.modalities, subspaces=self.run.private_latent > 0, labels=dataset.labels)
 
     def params(self) -> dict[str, Any]:
         return {"threads": self.given.evaluation.threads, "device": self.given.evaluation.device}
@@ -273,7 +318,8 @@ class Figures(_OfRun):
         return [self.path("model.safetensors"), self.path("metrics.json"), _store_of(self)]
 
     def code(self) -> list[str]:
-        return ["mmjsd.reporting.figures:draw_run", *_code_of(self.run, self.dataset)]
+        makers = [drawn.maker for drawn in self._drawn().values()]
+        return ["mmjsd.reporting.figures:draw_run", *makers, *_code_of(self.run, self.dataset)]
 
     def threads(self) -> int:
         return self.given.evaluation.threads
@@ -298,7 +344,7 @@ class Curves(Step):
     memory = 2000
 
     def outputs(self) -> list[str]:
-        return _pictures(dataset_figures(self.given.evaluation.embedding))
+        return _pictures(self._drawn())
 
     def params(self) -> dict[str, Any]:
         return {
@@ -320,10 +366,14 @@ class Curves(Step):
         }
 
     def code(self) -> list[str]:
-        return ["mmjsd.reporting.curves:draw_dataset"]
+        makers = [drawn.maker for drawn in self._drawn().values()]
+        return ["mmjsd.reporting.figures:draw_dataset", *makers]
+
+    def _drawn(self) -> dict[str, Entry]:
+        return dataset_figures(self.given.evaluation.embedding)
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
-        from mmjsd.reporting.curves import draw_dataset
+        from mmjsd.reporting.figures import draw_dataset
 
         runs = {run: [Path(folder) for folder in found] for run, found in params["runs"].items()}
         draw_dataset(self.path("figures"), runs, params["embedding"], params["source"])
@@ -405,7 +455,8 @@ class _OfAll(Step):
         return {"published": published} if published and published.is_file() else {}
 
     def params(self) -> dict[str, Any]:
-        return {"rows": self.rows()}
+        # what metrics say of themselves is read and not imported
+        return {"rows": self.rows(), "metrics": [shown._asdict() for shown in presentations()]}
 
 
 class Compare(_OfAll):
@@ -420,7 +471,7 @@ class Compare(_OfAll):
         return ["comparison.csv", "comparison.md"]
 
     def code(self) -> list[str]:
-        return ["mmjsd.reporting.tables:compare", *registry.entries("metrics").values()]
+        return ["mmjsd.reporting.tables:compare"]
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.reporting.tables import compare
@@ -443,7 +494,7 @@ class Summarise(_OfAll):
         return [*super().inputs(), *(Path(row["folder"]) / "history.csv" for row in self.rows())]
 
     def code(self) -> list[str]:
-        return ["mmjsd.reporting.summary:summarise", *registry.entries("metrics").values()]
+        return ["mmjsd.reporting.summary:summarise"]
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.reporting.summary import summarise
@@ -466,7 +517,7 @@ class Report(_OfAll):
     def params(self) -> dict[str, Any]:
         params, rows = self.given, self.rows()
         return {
-            "rows": rows,
+            **super().params(),
             "datasets": {
                 key: {**params.datasets[key].model_dump(), "figures": f"results/{key}/figures"}
                 for key in dict.fromkeys(row["dataset"] for row in rows)
@@ -488,7 +539,7 @@ class Report(_OfAll):
         ]
 
     def code(self) -> list[str]:
-        return ["mmjsd.reporting.report:write_report", *registry.entries("metrics").values()]
+        return ["mmjsd.reporting.report:write_report"]
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.reporting.report import write_report
@@ -540,7 +591,7 @@ def _outputs(step: Step) -> list[Path]:
     return [step.path(name) for name in step.outputs()]
 
 
-def _pictures(names: list[str]) -> list[str]:
+def _pictures(names: Iterable[str]) -> list[str]:
     return [*(f"figures/{name}.png" for name in names), f"figures/{CAPTIONS}"]
 
 

@@ -1,7 +1,7 @@
 """Where a run's numbers come from: the chain of records from the source files to the metrics, each checked.
 
-Every step leaves a record of the sha256 of what it read and wrote (:mod:`mmjsd.provenance.records`). Here they
-are followed back from a run's folder, and held against the files as they are.
+Every step leaves a record of the sha256 of what it read and wrote. Here they are followed back from a run's
+folder, and held against the files as they are.
 """
 
 import contextlib

@@ -38,7 +38,8 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
             attributes in what is reached otherwise: of a module that is chosen while the program runs.
 
     Returns:
-        module -> sha256 of what is reached of it.
+        `module:name` -> sha256 of each definition reached, and `module` -> that of its statements that define
+        nothing.
 
     Raises:
         ModuleNotFoundError: there is no such module.
@@ -73,10 +74,12 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
             for module in open_modules
             for name in _read(module).definitions.keys() & attributes - reached.get(module, set())
         ]
-    return {
-        module: _digest(_read(module).part(name) for name in (_REST, *sorted(names)))
-        for module, names in sorted(reached.items())
+    parts = {
+        f"{module}:{name}".removesuffix(f":{_REST}"): _read(module).part(name)
+        for module, names in reached.items()
+        for name in (_REST, *names)
     }
+    return {name: _digest(part.text) for name, part in sorted(parts.items()) if part.text}
 
 
 class _Part:
@@ -241,5 +244,5 @@ class _Bare(ast.NodeTransformer):
         return node
 
 
-def _digest(parts: Iterable[_Part]) -> str:
-    return hashlib.sha256("\n\n".join(part.text for part in parts).encode()).hexdigest()
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -84,7 +84,7 @@ def digest_of(value: Any) -> str:
 
 
 def sha256_file(path: str | Path) -> str:
-    """Compute the sha256 of a file's content; a file is read once per process as long as it does not change."""
+    """Compute the sha256 of a file's content; a file is read once per process unless it changes."""
     status = os.stat(path)
     return _sha256(str(path), status.st_ino, status.st_size, status.st_mtime_ns)
 

@@ -1,8 +1,8 @@
 """What made each artifact, by content.
 
 A step of the pipeline makes a :class:`Product` and, last of all, its record: the parameters, and the sha256
-of inputs, code and outputs. A product is fresh if its record says what would be written now. Nothing of a stale
-product is removed before another one takes its place.
+of inputs, code and outputs. A product is fresh if its record says what would be written now. Nothing of a
+stale product is removed before another one takes its place.
 
 This module knows no step; :mod:`mmjsd.pipeline` lists them.
 """
@@ -36,7 +36,7 @@ class Product:
     inputs: tuple[Path, ...]
     """Files of the project, recorded by path and content."""
     code: tuple[str, ...]
-    """The definitions that make it, `module:name`; what they reach is found (:mod:`mmjsd.provenance.code`)."""
+    """The definitions that make it, `module:name`; what they reach is found."""
     benchmark: Path
     """Where the time it took is noted. Only the age of that file counts: Snakemake goes by it."""
     scratch: tuple[Path, ...] = ()
@@ -120,8 +120,13 @@ def discard_unfinished(products: Iterable[Product]) -> None:
             _discard(product.scratch)
 
 
-def staleness(product: Product) -> str | None:
-    """Tell why a product has to be made, or None if it is fresh."""
+def staleness(product: Product, *, part: bool = False) -> str | None:
+    """Tell why a product has to be made, or None if it is fresh.
+
+    Args:
+        product: to be looked at.
+        part: it is part of what the record is of, which may list more than it is made from.
+    """
     try:
         record = json.loads(product.record.read_bytes())
         now = {**_origin(product), "outputs": _hashes(product.outputs)}
@@ -131,8 +136,15 @@ def staleness(product: Product) -> str | None:
         record = None
     if not isinstance(record, dict):
         return "damaged record"
+    if part:
+        record = {key: _common(record.get(key), now[key]) for key in now}
     differ = {key: list(_differing(record.get(key), now[key])) for key in now if record.get(key) != now[key]}
     return "; ".join(f"other {key}: {_some(names)}" for key, names in differ.items()) or product.effect()
+
+
+def _common(before: Any, now: Mapping[str, Any]) -> dict[str, Any]:
+    """What was recorded of the keys that count now."""
+    return {key: before[key] for key in now if isinstance(before, dict) and key in before}
 
 
 def _differing(before: Any, now: Mapping[str, Any]) -> Iterator[str]:

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from mmjsd.data import text
+from mmjsd.data.text import PADDING, attribute_texts
 from mmjsd.devices import as_float64
 from mmjsd.evaluation.keys import ATTRIBUTES
+from mmjsd.modalities.text import ALPHABET
 from mmjsd.reporting.canvas import Drawn, draw, note, sheets
 from mmjsd.reporting.shown import Shown
 
@@ -73,10 +74,10 @@ def manipulation(shown: Shown) -> Drawn:
     values = {name: test.inputs(name, repeated) for name in modalities}
     for name in texts:
         # where the given text starts, for a shift would be a change of its own
-        start = (values[name] != text.ALPHABET.index(text.PADDING)).int().argmax(1).cpu().numpy()
-        words = text.attribute_texts(edited.reshape(-1, len(classes)), classes, start)
+        start = (values[name] != ALPHABET.index(PADDING)).int().argmax(1).cpu().numpy()
+        words = attribute_texts(edited.reshape(-1, len(classes)), classes, start)
         values[name] = torch.tensor(words.astype(np.int64), device=model.device)
-    posterior = model.posterior(model.encode(values).shared, modalities).mean
+    posterior = model.posterior(model.encode(values).shared, modalities).select().mean
     style = test.private_of(image, repeated).mean
     columns = len(changed) + 2
     figure, (ax,) = sheets([""], len(chosen) + 1.6, columns, "One word of the text changed")

@@ -19,19 +19,23 @@ __all__ = ["draw_dataset", "draw_run"]
 
 
 @torch.no_grad()
-def draw_run(folder: Path, store: Store, *, other_data: bool = False) -> None:
+def draw_run(
+    folder: Path, store: Store, *, threads: int = 1, device: str = "auto", other_data: bool = False
+) -> None:
     """Draw the figures of one run into its folder `figures`.
 
     Args:
-        folder: results/<dataset>/<run>/seed-<n>, with model.pt and metrics.json.
+        folder: results/<dataset>/<run>/seed-<n>, with model.safetensors and metrics.json.
         store: the store it was trained on.
+        threads, device: to compute with, as in the parameters.
         other_data: allow another store than that.
 
     Raises:
         MmjsdError: a missing or damaged file, or another store.
     """
+    torch.set_num_threads(threads)
     metrics = read_metrics(folder / "metrics.json")
-    trained = load_trained(folder, store, other_data=other_data)
+    trained = load_trained(folder, store, device=device, other_data=other_data)
     labels = trained.scorer.labels if trained.scorer else None
     shown = Shown(trained, metrics, labels_shown(labels))
     figures = run_figures(shown.modalities, subspaces=trained.model.private_latent > 0, labels=labels)

@@ -25,7 +25,7 @@ _REMEDY = "delete it to start over"
 
 
 class Checkpoint:
-    """`checkpoint.pt`, replaced after every epoch, within long ones, and before the end that a signal asks for.
+    """`checkpoint.pt`, replaced after every epoch, within long ones, and when a signal asks to end.
 
     Args:
         path: of the file.
@@ -117,8 +117,8 @@ class Checkpoint:
             raise MmjsdError(f"{self.path}: damaged; {_REMEDY}") from None
         if until_here != self.how:
             print(
-                f"{self.path}: computed {until_here} until here, and {self.how} from here on: the numbers are "
-                "not exactly those of training without interruption",
+                f"{self.path}: computed {until_here} until here, and {self.how} from here on: the numbers "
+                "are not exactly those of training without interruption",
                 file=sys.stderr,
                 flush=True,
             )
