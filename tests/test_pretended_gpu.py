@@ -280,7 +280,9 @@ def test_the_layout_of_images(digits, tmp_path, kind):
         on_gpu(digits, tmp_path / "gpu")
         loaded = mmjsd.load(tmp_path / "cpu", kind).encoders["svhn"][2].weight
         picture = image.as_input(torch.zeros(2, 3, 4, 4, dtype=torch.uint8, device=kind))
-    trained = torch.load(tmp_path / "gpu/model.safetensors", weights_only=True)["weights"]["encoders.svhn.2.weight"]
+    trained = torch.load(tmp_path / "gpu/model.safetensors", weights_only=True)["weights"][
+        "encoders.svhn.2.weight"
+    ]
     layout = torch.contiguous_format if kind == "mps" else torch.channels_last
     assert all(tensor.is_contiguous(memory_format=layout) for tensor in (loaded, picture, trained))
     assert not trained.is_contiguous() or kind == "mps"

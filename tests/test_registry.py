@@ -16,9 +16,7 @@ def installed(monkeypatch: pytest.MonkeyPatch):
 
     def install(group: str, name: str, value: str) -> None:
         point = EntryPoint(name, value, f"mmjsd.{group}")
-        monkeypatch.setattr(
-            registry, "entry_points", lambda group: [point] if group == point.group else []
-        )
+        monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
 
     yield install
     registry.entries.cache_clear()
@@ -48,7 +46,9 @@ def test_an_entry_of_another_package(installed) -> None:
 
 def test_a_name_that_is_taken(installed) -> None:
     installed("means", "geometric", "math:fsum")
-    with pytest.raises(MmjsdError, match=r"^mmjsd\.means: geometric is .* by an installed package, math:fsum"):
+    with pytest.raises(
+        MmjsdError, match=r"^mmjsd\.means: geometric is .* by an installed package, math:fsum"
+    ):
         registry.entries("means")
 
 

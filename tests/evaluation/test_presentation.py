@@ -182,6 +182,10 @@ def test_a_metric_of_others_is_computed_and_shown(store, results, tmp_path, inst
     assert "### Loudness\n\nMean size of the latents given A; in `classifier` {nothing} of it." in page
     (line,) = [line for line in page.splitlines() if line.startswith("| `loudness/all`")]
     assert re.fullmatch(r"\| `loudness/all` \| \*\*0\.\d+\*\* \| 2\.000 \|  \|", line)  # less is better
+    first, second = (
+        line.split(" | ") for line in page.splitlines() if line.startswith(("| js |", "| loud |"))
+    )
+    assert (first[-3][:2], second[-3]) == ("**", "2.000")  # in the first table too
     assert "| `loudness/quiet/mnist-svhn-text` |" in page
     assert "loudness_error" not in page
     assert "| loudness of all | silence |" in page.split("### ")[0]

@@ -70,9 +70,7 @@ def test_what_is_named_is_followed_everywhere(package: Path) -> None:
         ("kind.py", "return 1", "return 2", set()),
     ],
 )
-def test_only_what_is_reached_counts(
-    package: Path, file: str, old: str, new: str, modules: set[str]
-) -> None:
+def test_only_what_is_reached_counts(package: Path, file: str, old: str, new: str, modules: set[str]) -> None:
     assert changed(package, file, old, new) == modules
 
 

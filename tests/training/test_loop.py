@@ -128,7 +128,9 @@ def test_resumes_exactly_from_within_an_epoch(store, tmp_path, monkeypatch, obje
     train(store, tmp_path / "whole", **options)
     for steps, times in ((0, 9), (4, 2)):  # after every step; after some, and beyond the end of an epoch
         assert begun_again_and_again(store, tmp_path / f"{steps}", steps, **options) == times
-        assert (tmp_path / f"{steps}/model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
+        assert (tmp_path / f"{steps}/model.safetensors").read_bytes() == (
+            tmp_path / "whole/model.safetensors"
+        ).read_bytes()
         assert losses(tmp_path / f"{steps}") == losses(tmp_path / "whole")
 
 

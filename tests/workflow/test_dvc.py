@@ -133,7 +133,9 @@ def test_no_branch_keeps_a_model_of_another(repository: Repository) -> None:
     assert runs_made(repository.dvc("repro")) == {"js"}
     repository.commit("A smaller latent")
     other = repository.of("js")
-    assert main["results/tiny/js/seed-1/model.safetensors"] != other["results/tiny/js/seed-1/model.safetensors"]
+    assert (
+        main["results/tiny/js/seed-1/model.safetensors"] != other["results/tiny/js/seed-1/model.safetensors"]
+    )
 
     # with `dvc checkout`: the very files of then
     repository.git("checkout", "-q", "main")

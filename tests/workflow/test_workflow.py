@@ -208,7 +208,10 @@ def test_what_is_forced_is_made_although_it_is_up_to_date(project: Project) -> N
     after = project.contents()
     history = "results/tiny/js/seed-1/history.csv"
     assert after[history][0] != before[history][0]  # it tells the time
-    assert after["results/tiny/js/seed-1/model.safetensors"][0] == before["results/tiny/js/seed-1/model.safetensors"][0]
+    assert (
+        after["results/tiny/js/seed-1/model.safetensors"][0]
+        == before["results/tiny/js/seed-1/model.safetensors"][0]
+    )
 
 
 def test_a_parameter_file_by_another_name(project: Project) -> None:

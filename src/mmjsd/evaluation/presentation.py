@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mmjsd import registry
 
-__all__ = ["Presentation", "headline", "presentations", "with_summaries"]
+__all__ = ["Presentation", "headline", "is_better_the_less", "presentations", "with_summaries"]
 
 
 class Presentation(NamedTuple):
@@ -50,6 +50,11 @@ def presentations() -> tuple[Presentation, ...]:
 def headline() -> dict[str, str]:
     """List the columns of the first table: title -> key."""
     return {title: key for metric in presentations() for title, key in metric.headline.items()}
+
+
+def is_better_the_less(key: str) -> bool:
+    """Tell whether less is better of a metric; of most, more is."""
+    return any(key.startswith(metric.less_is_better) for metric in presentations())
 
 
 def with_summaries(metrics: Mapping[str, Any]) -> dict[str, Any]:

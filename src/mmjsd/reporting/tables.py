@@ -12,7 +12,7 @@ import yaml
 
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
-from mmjsd.evaluation.presentation import headline, presentations, with_summaries
+from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
 from mmjsd.provenance.files import atomic_write
 
 __all__ = ["Section", "Table", "compare", "headline_of", "read_published", "sections"]
@@ -163,12 +163,16 @@ def sections(
 
 def _headline(measured: Mapping[str, list[_Metrics]]) -> Table:
     summaries = {run: [with_summaries(metrics) for metrics in found] for run, found in measured.items()}
-    columns = {title: _values(summaries, key) for title, key in headline().items()}
-    columns = {title: values for title, values in columns.items() if any(values.values())}
-    cells = [_best(values) for values in columns.values()]
+    columns = {}
+    for title, key in headline().items():
+        if any((values := _values(summaries, key)).values()):
+            columns[title] = _best(values, least=is_better_the_less(key))
     seconds = _values(measured, "meta/train_seconds").values()
     times = [_duration(statistics.mean(values)) if values else "" for values in seconds]
-    rows = [[run, *(column[index] for column in cells), times[index]] for index, run in enumerate(measured)]
+    rows = [
+        [run, *(cells[index] for cells in columns.values()), times[index]]
+        for index, run in enumerate(measured)
+    ]
     return Table(["run", *columns, "training time"], rows)
 
 
@@ -198,7 +202,7 @@ def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterat
         rows = [
             [
                 f"`{key}`",
-                *_best(_values(measured, key), least=key.startswith(metric.less_is_better)),
+                *_best(_values(measured, key), least=is_better_the_less(key)),
                 papers(key),
             ]
             for key in keys
