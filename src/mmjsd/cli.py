@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmjsd import params, pipeline, variables
 from mmjsd.errors import MmjsdError
-from mmjsd.interruption import Interrupted, end_on_sigterm, held_back
+from mmjsd.interruption import Interrupted, end_when_asked, held_back
 from mmjsd.records import Product, UpToDate, making
 
 if TYPE_CHECKING:  # slow to import
@@ -25,14 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         variables.drop_inherited()
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # where it is ASCII
     arguments = _parser().parse_args(argv)
-    end_on_sigterm()
+    end_when_asked()
     try:
         arguments.command(arguments)
     except MmjsdError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{_shown(error.filename)}: " if error.filename else ""
         print(f"{where}{error.strerror or error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
@@ -50,10 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as ended:
         print(ended, file=sys.stderr)
         return 128 + ended.number
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     return 0
+
+
+def _shown(path: str) -> str:
+    """A path as people wrote it: relative, where it is below the folder they are in."""
+    found = Path(path)
+    return str(found.relative_to(Path.cwd()) if found.is_relative_to(Path.cwd()) else found)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
