@@ -1,5 +1,6 @@
 import errno
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from mmjsd import cli
 from mmjsd.cli import main
 from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.errors import MmjsdError
+from mmjsd.interruption import Interrupted
 
 PARAMS = """
 datasets: {tiny: {kind: mnist_svhn_text, options: {standin_train: 20, standin_test: 20, pairs_per_sample: 1}}}
@@ -138,8 +140,9 @@ def test_sample_sizes_beyond_the_data_are_all_of_them(folder: Path) -> None:
     [
         (MmjsdError("file: is broken"), 1, "file: is broken"),
         (OSError(errno.ENOSPC, "No space left on device", "big.h5"), 1, "big.h5: No space left on device"),
+        (OSError(errno.EROFS, "Read-only file system", "/a/b"), 1, "/a/b: Read-only file system"),
         (OSError("odd"), 1, "odd"),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (Interrupted(signal.SIGINT, "interrupted"), 130, "interrupted"),
     ],
 )
 def test_what_goes_wrong_has_its_exit_code(
@@ -155,6 +158,18 @@ def test_what_goes_wrong_has_its_exit_code(
     monkeypatch.setattr(cli.params, "load", fail)
     assert main(["params", "check"]) == code
     assert capsys.readouterr().err == f"{line}\n"
+
+
+def test_a_file_is_named_as_people_would(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(tmp_path / "a" / "b"))
+
+    monkeypatch.setattr(cli.params, "load", fail)
+    monkeypatch.chdir(tmp_path)
+    assert main(["params", "check"]) == 1
+    assert capsys.readouterr().err == "a/b: Read-only file system\n"
 
 
 @pytest.mark.parametrize(

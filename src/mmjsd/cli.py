@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmjsd import params, pipeline, variables
 from mmjsd.errors import MmjsdError
-from mmjsd.interruption import Interrupted, end_on_sigterm
+from mmjsd.interruption import Interrupted, end_when_asked
 from mmjsd.pipeline import Step
 from mmjsd.provenance.records import UpToDate, making
 
@@ -20,14 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         variables.drop_inherited()
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # where it is ASCII
     arguments = _parser().parse_args(argv)
-    end_on_sigterm()
+    end_when_asked()
     try:
         arguments.command(arguments)
     except MmjsdError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{_shown(error.filename)}: " if error.filename else ""
         print(f"{where}{error.strerror or error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
@@ -45,10 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as ended:
         print(ended, file=sys.stderr)
         return 128 + ended.number
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     return 0
+
+
+def _shown(path: str) -> str:
+    """A path as people wrote it: relative, where it is below the folder they are in."""
+    found = Path(path)
+    return str(found.relative_to(Path.cwd()) if found.is_relative_to(Path.cwd()) else found)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -4,7 +4,9 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Interrupted", "deferred", "end_on_sigterm"]
+__all__ = ["Interrupted", "deferred", "end_when_asked"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -15,29 +17,47 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-def end_on_sigterm() -> None:
-    """Make SIGTERM raise `Interrupted`, as Ctrl-C does, so that what is half done is cleared away."""
+def end_when_asked() -> None:
+    """Make the signals that ask a process to end raise `Interrupted`, so that half-done work is cleared away.
+
+    Whoever is asked to end is often asked twice: by the signal of the terminal or the job scheduler to the
+    whole group, and by a Snakemake or DVC that got it too. Only the first one counts, so that its message is
+    the last. A signal that is ignored stays so.
+    """
 
     def end(number: int, _: object) -> None:
-        raise Interrupted(number, "terminated")
+        _ignore_all()
+        raise Interrupted(number, "interrupted" if number == signal.SIGINT else "terminated")
 
-    signal.signal(signal.SIGTERM, end)
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
     """Defer the signals: they end nothing while this lasts. A signal that is ignored stays so.
 
+    If one came, all are ignored from then on: the process is about to end.
+
     Yields:
         A function that gives the number of the first signal that came, or None.
     """
     caught: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, lambda number, _: caught.append(number))
     try:
         yield lambda: caught[0] if caught else None
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if caught:
+            _ignore_all()
+        else:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _ignore_all() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from support.samples import make_store
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.trained import load_judged, load_trained
+from support.samples import make_store
 
 
 def test_another_store_is_refused_unless_told_to(store, results, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mmjsd.data.store import Split
-from mmjsd.models.classifiers import load_classifier, train_classifier
 from mmjsd.modalities import Modality
+from mmjsd.models.classifiers import load_classifier, train_classifier
 
 CPU = torch.device("cpu")
 TEXT = Modality("text", "text", (8,), 8)

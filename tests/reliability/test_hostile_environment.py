@@ -73,19 +73,15 @@ def test_a_user_without_name_and_home(here: Project) -> None:
     """As in a container that is started with any number as its user."""
     if subprocess.run([*NOBODY, "true"], capture_output=True).returncode:
         pytest.skip("user namespaces are not permitted here")
-    before = numbers(here.folder)
-    steps = ["train js", "figures js", "track js"]
-    for product in here.products:
-        if product.name.removesuffix(" --seed 1") in steps:
-            here.remove(product)
+    runs = logged(here.folder)
+    here.remove(here.product("track js --seed 1"))
     for name in MISSING:
         here.environment.pop(name, None)
-    for step in [*map(str.split, steps), [*PICTURE, "picture.png"]]:
+    for step in (["track", "js"], [*PICTURE, "picture.png"]):
         outcome = here.call(*NOBODY, *MMJSD, *step)
         assert outcome.code == 0, (step, outcome.output)
         assert "Traceback" not in outcome.output, (step, outcome.output)
-    after = numbers(here.folder)
-    assert {name for name in after if after[name] != before[name]} == set()
+    assert logged(here.folder) == runs
 
 
 def test_the_commit_is_that_of_the_project_in_a_hook_of_another(here: Project, tmp_path: Path) -> None:

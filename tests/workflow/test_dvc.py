@@ -255,9 +255,8 @@ def test_a_signal_saves_first(repository: Repository, number: int) -> None:
     interrupted = finished(process)
     assert interrupted.code != 0
     log = (repository.folder / "logs/tiny/long/seed-1/train.log").read_text()
-    assert log.splitlines()[-1] == f"{checkpoint.relative_to(repository.folder)}: saved; " + (
-        "the same command goes on from there"
-    )
+    saved = f"{checkpoint.relative_to(repository.folder)}: saved; the same command goes on from there"
+    assert log.splitlines()[-1] == saved, log
     repository.change("long", epochs=3)
     assert runs_made(repository.dvc("repro")) == {"long"}
     repository.agree()
