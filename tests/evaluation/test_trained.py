@@ -8,9 +8,7 @@ from support.samples import make_store
 
 def test_another_store_is_refused_unless_told_to(store, results, tmp_path):
     other = make_store(tmp_path / "other.h5", missing=0.1)
-    with pytest.raises(
-        MmjsdError, match=r"model.safetensors: was trained on another store than .*other\.h5"
-    ):
+    with pytest.raises(MmjsdError, match=r"model.safetensors: was trained on another store than .*other\.h5"):
         load_trained(results / "run", other)
     assert len(load_trained(results / "run", other, other_data=True).test) == 60
     assert load_trained(results / "run", store).name == "tiny"
