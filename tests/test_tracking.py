@@ -14,15 +14,15 @@ from unittest.mock import Mock
 
 import pytest
 
-from mmjsd import checkpoint, tracking
+from mmjsd import tracking
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Modality
-from mmjsd.params import Dataset, Evaluation, Run
+from mmjsd.params import make_dataset, make_evaluation, make_run
 from mmjsd.tracking_store import why_gone
-from mmjsd.training.model_file import build_model
+from mmjsd.training.model_file import build, save_model
 
 MODALITIES = [Modality("mnist", "image", (1, 28, 28), 784), Modality("text", "text", (8,), 8)]
-RUN = Run(dataset="digits", objective="mmjsd", shared_latent=3, style_weights={}, weights={})
+RUN = make_run("mmjsd", dataset="digits", shared_latent=3)
 METRICS = {
     "coherence/random": 0.25,
     "representation/accuracy/mnist-text": 0.5,
@@ -51,17 +51,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "evaluation.record.json").write_text(json.dumps(record))
     (folder / "figures").mkdir()
     (folder / "figures/random.png").write_bytes(b"a picture")
-    content = {
-        "kind": "model",
-        "run": RUN.model_dump(),
-        "name": "js",
-        "seed": 1,
-        "data_sha256": "0" * 64,
-        "classes": list("0123456789"),
-    }
-    weights = build_model(MODALITIES, RUN).state_dict()
-    content |= {"modalities": [tuple(m) for m in MODALITIES], "weights": weights}
-    checkpoint.write(folder / "model.safetensors", content)
+    about = {"run": RUN.recorded, "name": "js", "seed": 1, "data_sha256": "0" * 64}
+    save_model(folder, build(MODALITIES, RUN).model, **about, classes=list("0123456789"))
     return folder
 
 
@@ -70,9 +61,9 @@ def track(folder: Path, **changes: Any) -> None:
         "experiment": "digits",
         "key": "digits/js/1",
         "name": "js",
-        "run": RUN.model_dump() | {"seed": 1},
-        "dataset": Dataset(kind="mnist_svhn_text").model_dump(),
-        "evaluation": Evaluation().model_dump(),
+        "run": RUN.recorded | {"seed": 1},
+        "dataset": make_dataset("mnist_svhn_text").model_dump(),
+        "evaluation": make_evaluation().model_dump(),
     }
     tracking.track(folder, Path("digits.h5"), **arguments | changes)
 

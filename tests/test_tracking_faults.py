@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.answering import answering
 
 from mmjsd.tracking_faults import explain
+from support.answering import answering
 
 
 @pytest.fixture(autouse=True)

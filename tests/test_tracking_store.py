@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support.answering import answering
 
 from mmjsd.tracking_store import tracking_store, why_gone, without_passwords
+from support.answering import answering
 
 
 @pytest.fixture(autouse=True)

@@ -54,8 +54,8 @@ def track(
     Earlier runs of the same key and commit are deleted once the new one is complete.
 
     Args:
-        folder: results/<dataset>/<run>/seed-<n>, with model.pt, history.csv, metrics.json, the record of
-            their evaluation, and figures.
+        folder: results/<dataset>/<run>/seed-<n>, with model.safetensors, history.csv, metrics.json, the
+            record of their evaluation, and figures.
         store: the store it was trained on.
         experiment: name of the MLflow experiment.
         key: dataset/run/seed, the tag `pipeline.key`.

@@ -6,18 +6,23 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
+from mmjsd import registry
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split, Table, modalities_of
-from mmjsd.distributions import Gaussian
+from mmjsd.distributions import Gaussian, Mean
 from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors
 from mmjsd.evaluation.likelihood import JOINT, estimates, mean_and_error
+from mmjsd.means import arithmetic, geometric, product_with_prior
 from mmjsd.modalities import Modality
 from mmjsd.models.vae import MultimodalVAE, Posteriors
 from mmjsd.subsets import subsets
-from mmjsd.training.model_file import build_model
+from mmjsd.training.model_file import build
 from support.samples import make_run
 
-FUSIONS = ["geometric", "mixture", "product_with_prior"]
+#: How posteriors become one: every abstract mean, and the product of MVAE.
+MEANS = [*(registry.resolve("means", name) for name in registry.entries("means")), product_with_prior]
+#: Those whose densities are written out here from their definitions.
+DEFINED = [geometric, arithmetic, product_with_prior]
 NAMES = ("a", "b", "c")
 WIDTH, SHARED, NOISE = 4, 2, 1.0
 WEIGHTS = [0.2, 0.5, 0.3]
@@ -32,22 +37,21 @@ class LinearGaussian(MultimodalVAE):
     """p(x_j | s_j, c) = N(W_j c + V_j s_j + b_j, NOISE^2 I): every likelihood known in closed form.
 
     Args:
-        fusion, weights: as of the model.
+        mean, weights: as of the model.
         private: dimensions of each s_j.
         experts: `wide`: Gaussians about the exact posterior means, wide enough for importance sampling of any
             target from any subset. `exact`: p(c|x_j) and p(s_j|x_j). `factors`: p(x_j|c) as a density of c,
             of which the product with the prior is the exact posterior of c (without private latents).
     """
 
-    def __init__(self, fusion: str, private: int, experts: str = "wide", weights: list[float] = WEIGHTS):
+    def __init__(self, mean: Mean, private: int, experts: str = "wide", weights: list[float] = WEIGHTS):
         super().__init__(
             [],
             shared_latent=SHARED,
             private_latent=private,
-            fusion=fusion,
-            weights=[],
             likelihood_scale=1.0,
         )
+        self.mean = mean
         self.modalities = {name: Modality(name, "vector", (WIDTH,), WIDTH) for name in NAMES}
         self.weights = dict(zip(NAMES, weights, strict=True))
         self.experts = experts
@@ -124,11 +128,11 @@ def values_of(test: UnimodalPosteriors, samples: Tensor) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("private", [0, 1])
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("mean", MEANS)
 @pytest.mark.parametrize("subset", list(subsets(NAMES)), ids="-".join)
-def test_estimates_converge_to_the_exact_likelihood(fusion, private, subset):
+def test_estimates_converge_to_the_exact_likelihood(mean, private, subset):
     """Importance sampling estimates p itself without bias: the mean of p'/p over repetitions is 1."""
-    model = LinearGaussian(fusion, private)
+    model = LinearGaussian(mean, private)
     test = posteriors(model, 3)
     repetitions = 20
     samples = torch.arange(3).repeat_interleave(repetitions)
@@ -143,7 +147,7 @@ def test_estimates_converge_to_the_exact_likelihood(fusion, private, subset):
 
 @pytest.mark.parametrize("weights", [[0.0, 0.6, 0.4], [0.0, 0.0, 1.0]])
 def test_mixture_with_an_expert_of_no_weight(weights):
-    model = LinearGaussian("mixture", 0, weights=weights)
+    model = LinearGaussian(arithmetic, 0, weights=weights)
     test = posteriors(model, 2)
     samples = torch.arange(2).repeat_interleave(20)
     found = estimates(test, ("a", "b"), samples, 4000)
@@ -157,13 +161,13 @@ def test_mixture_with_an_expert_of_no_weight(weights):
 
 @pytest.mark.parametrize("importance_samples", [1, 3, 700])
 @pytest.mark.parametrize("private", [0, 2])
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_exact_posterior_gives_the_exact_likelihood_of_each_point(fusion, private, importance_samples):
+@pytest.mark.parametrize("mean", MEANS)
+def test_exact_posterior_gives_the_exact_likelihood_of_each_point(mean, private, importance_samples):
     """Then all importance weights of a point are p(x_j), whatever is drawn; those of other points are not.
 
     The reference averages weights over different data points, where this fails by hundreds of nats.
     """
-    model = LinearGaussian(fusion, private, "exact")
+    model = LinearGaussian(mean, private, "exact")
     test = posteriors(model, 9, spread=10)
     samples = torch.tensor([4, 0, 8, 8, 2, 1, 7])
     expected = model.exact(values_of(test, samples))
@@ -175,7 +179,7 @@ def test_exact_posterior_gives_the_exact_likelihood_of_each_point(fusion, privat
 
 @pytest.mark.parametrize("importance_samples", [1, 3, 700])
 def test_exact_joint_posterior_gives_the_exact_joint_likelihood(importance_samples):
-    model = LinearGaussian("product_with_prior", 0, "factors")
+    model = LinearGaussian(product_with_prior, 0, "factors")
     test = posteriors(model, 9, spread=10)
     samples = torch.tensor([4, 0, 8, 8, 2, 1, 7])
     expected = model.exact(values_of(test, samples))[JOINT]
@@ -186,7 +190,7 @@ def test_exact_joint_posterior_gives_the_exact_joint_likelihood(importance_sampl
 
 def test_estimate_of_a_sample_is_its_own():
     """The others of its batch, and the chunks they are computed in, make no difference."""
-    model = LinearGaussian("mixture", 1)
+    model = LinearGaussian(arithmetic, 1)
     test = posteriors(model, 7, spread=4)
     k = 1500
     assert k < CHUNK < 7 * k
@@ -204,10 +208,10 @@ def test_estimate_of_a_sample_is_its_own():
 
 @pytest.mark.parametrize("private", [0, 2])
 @pytest.mark.parametrize("subset", [("b",), ("a", "c"), NAMES], ids="-".join)
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_one_importance_sample_is_the_single_sample_elbo(fusion, subset, private):
+@pytest.mark.parametrize("mean", DEFINED)
+def test_one_importance_sample_is_the_single_sample_elbo(mean, subset, private):
     """log p(x_j|s_j,c) + log p(s_j)/q(s_j) + log p(c)/q(c) at the latents that were drawn."""
-    model = LinearGaussian(fusion, private)
+    model = LinearGaussian(mean, private)
     test = posteriors(model, 5)
     samples = torch.tensor([3, 1, 4, 0])
     model.decoded.clear()
@@ -241,13 +245,14 @@ def log_q(model: MultimodalVAE, experts: Gaussian, subset: tuple[str, ...], c: T
     weights = weights / weights.sum()
     if len(subset) == 1:
         return log_normal(means[0], precisions[0] ** -0.5, c)
-    if model.fusion == "mixture":
+    if model.mean is arithmetic:
         parts = Independent(Normal(means.movedim(0, 1), precisions.movedim(0, 1) ** -0.5), 1)
         return MixtureSameFamily(Categorical(weights.expand(len(c), -1)), parts).log_prob(c)
-    if model.fusion == "geometric":
+    if model.mean is geometric:
         precisions = precisions * weights[:, None, None]
         total = precisions.sum(0)
     else:
+        assert model.mean is product_with_prior
         total = precisions.sum(0) + 1
     return log_normal((precisions * means).sum(0) / total, total**-0.5, c)
 
@@ -255,7 +260,7 @@ def log_q(model: MultimodalVAE, experts: Gaussian, subset: tuple[str, ...], c: T
 @pytest.mark.parametrize("name", NAMES)
 def test_mean_of_single_sample_estimates_is_the_elbo(name):
     """E_q log p(x_j|s_j,c) - KL(q(c)||p) - KL(q(s_j)||p), in closed form for the linear-Gaussian model."""
-    model = LinearGaussian("geometric", 2)
+    model = LinearGaussian(geometric, 2)
     test = posteriors(model, 1)
     x = values_of(test, torch.tensor([0]))[name]
     shared, private = model.encode({name: x})
@@ -273,7 +278,7 @@ def test_mean_of_single_sample_estimates_is_the_elbo(name):
 
 @pytest.mark.parametrize("target", ["a", JOINT])
 def test_bound_tightens_with_importance_samples(target):
-    model = LinearGaussian("geometric", 1)
+    model = LinearGaussian(geometric, 1)
     test = posteriors(model, 1)
     exact = model.exact(values_of(test, torch.tensor([0])))[target].item()
     bounds = [
@@ -300,12 +305,11 @@ def test_one_value_has_no_error():
     assert math.isnan(error)
 
 
-@pytest.mark.parametrize("objective", ["mmjsd", "mmvae", "mvae"])
+@pytest.mark.parametrize("objective", list(registry.entries("objectives")))
 @pytest.mark.parametrize("private", [0, 4])
 def test_estimates_of_a_real_model(store, objective, private):
-    model = build_model(
-        modalities_of(store.splits["train"]), make_run(objective=objective, private_latent=private)
-    ).eval()
+    run = make_run(objective=objective, private_latent=private)
+    model = build(modalities_of(store.splits["train"]), run).model.eval()
     test = UnimodalPosteriors(model, ResidentSplit(store.splits["test"], torch.device("cpu")))
     found = estimates(test, ("mnist", "text"), torch.arange(6), 4)
     assert list(found) == ["mnist", "svhn", "text", JOINT]
@@ -324,44 +328,44 @@ def random_experts(count: int, batch: int, dim: int) -> Gaussian:
 
 
 @pytest.mark.parametrize("subset", list(subsets(NAMES)), ids="-".join)
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_posterior_density_is_that_of_its_definition(fusion, subset):
-    model = LinearGaussian(fusion, 0)
+@pytest.mark.parametrize("mean", DEFINED)
+def test_posterior_density_is_that_of_its_definition(mean, subset):
+    model = LinearGaussian(mean, 0)
     experts, c = random_experts(len(subset), 50, SHARED), 2 * torch.randn(50, SHARED)
-    found = model.posterior_log_prob(experts, subset, c)
+    found = model.posterior(experts, subset).log_prob(c)
     assert found.shape == (50,)
     torch.testing.assert_close(found, log_q(model, experts, subset, c), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("subset", [("b",), ("a", "c"), NAMES], ids="-".join)
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_posterior_density_integrates_to_one(fusion, subset):
-    model = LinearGaussian(fusion, 0)
+@pytest.mark.parametrize("mean", MEANS)
+def test_posterior_density_integrates_to_one(mean, subset):
+    model = LinearGaussian(mean, 0)
     grid = torch.linspace(-25, 25, 5001)[:, None]
     each = random_experts(len(subset), 1, 1)
     experts = Gaussian(*(t.expand(-1, len(grid), -1) for t in each))
-    density = model.posterior_log_prob(experts, subset, grid).exp()
+    density = model.posterior(experts, subset).log_prob(grid).exp()
     assert torch.trapezoid(density, grid[:, 0]).item() == pytest.approx(1, abs=1e-4)
-    if fusion != "mixture" and len(subset) > 1:
+    if mean in (geometric, product_with_prior) and len(subset) > 1:
         # in proportion to the product of the densities it is made of
         weights = torch.tensor([model.weights[name] for name in subset])
-        exponents = weights / weights.sum() if fusion == "geometric" else torch.ones(len(subset))
+        exponents = weights / weights.sum() if mean is geometric else torch.ones(len(subset))
         product = (exponents[:, None] * experts.log_prob(grid)).sum(0)
-        if fusion == "product_with_prior":
+        if mean is product_with_prior:
             product = product + Normal(0.0, 1.0).log_prob(grid[:, 0])
         product = product.double().softmax(0) / (grid[1] - grid[0])
         torch.testing.assert_close(density, product.float(), atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("subset", [("b",), ("a", "c"), NAMES], ids="-".join)
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_samples_follow_the_posterior_density(fusion, subset):
+@pytest.mark.parametrize("mean", MEANS)
+def test_samples_follow_the_posterior_density(mean, subset):
     """Share of the samples below each point against the integral of the density."""
-    model = LinearGaussian(fusion, 0)
+    model = LinearGaussian(mean, 0)
     grid = torch.linspace(-25, 25, 5001)[:, None]
     each = random_experts(len(subset), 1, 1)
     experts = Gaussian(*(t.expand(-1, len(grid), -1) for t in each))
-    density = model.posterior_log_prob(experts, subset, grid).exp()
+    density = model.posterior(experts, subset).log_prob(grid).exp()
     cumulated = torch.cumulative_trapezoid(density, grid[:, 0])
     count = 40_000
     drawn = model.posterior(Gaussian(*(t.expand(-1, count, -1) for t in each)), subset).rsample()
@@ -373,9 +377,9 @@ def test_samples_follow_the_posterior_density(fusion, subset):
 @pytest.mark.parametrize("weights", [[0.0, 0.6, 0.4], [0.0, 0.0, 1.0]])
 def test_mixture_density_with_an_expert_of_no_weight(weights):
     """Weight 0 beside others has no part; where no expert of the subset has weight, all weigh alike."""
-    model = LinearGaussian("mixture", 0, weights=weights)
+    model = LinearGaussian(arithmetic, 0, weights=weights)
     experts, c = random_experts(2, 30, SHARED), 2 * torch.randn(30, SHARED)
-    found = model.posterior_log_prob(experts, ("a", "b"), c)
+    found = model.posterior(experts, ("a", "b")).log_prob(c)
     each = experts.log_prob(c)
     expected = each[1] if weights[1] else torch.logsumexp(each, 0) - math.log(2)
     torch.testing.assert_close(found, expected)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmjsd import registry
 from mmjsd.cli import main
 
 PARAMS = {
@@ -97,7 +98,8 @@ def test_metrics_of_other_parameters_are_not_kept(
     before = METRICS.read_bytes()
     write(**evaluation)
     (option,) = evaluation
-    line = f"{METRICS}: coherence, representation, quality cannot be kept (other params: {option})"
+    others = ", ".join(name for name in registry.entries("metrics") if name != "likelihood")
+    line = f"{METRICS}: {others} cannot be kept (other params: {option})"
     assert told(capsys, "--only", "likelihood") == f"{line}; evaluate without --only"
     assert METRICS.read_bytes() == before
 

@@ -6,22 +6,25 @@ import re
 import shutil
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from pydantic import create_model
 
-from mmjsd import params, pipeline, registry
+from mmjsd import params, registry
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.presentation import headline, presentations, with_summaries
 from mmjsd.evaluation.running import evaluate
-from mmjsd.params import Evaluation
+from mmjsd.params import make_evaluation
+from mmjsd.params.model import evaluation_model
+from mmjsd.pipeline.steps import TEMPLATE, Evaluate
 from mmjsd.reporting.report import write_report
 from mmjsd.reporting.summary import summarise
 from mmjsd.reporting.tables import compare
 
-QUICK = Evaluation(train_samples=50, random_samples=50, likelihood_pairs=5, importance_samples=2, threads=1)
+QUICK = make_evaluation(
+    train_samples=50, random_samples=50, likelihood_pairs=5, importance_samples=2, threads=1
+)
 
 
 def test_the_options_of_all_metrics_are_those_of_the_evaluation():
@@ -58,10 +61,11 @@ def test_the_options_of_all_metrics_are_those_of_the_evaluation():
         "likelihood_pairs": {**count, "minimum": 2, "default": 1000},
         "importance_samples": {"type": "integer", "maximum": 10**4, "exclusiveMinimum": 0, "default": 100},
     }
-    assert {*options, "classifier_epochs", "threads"} == set(Evaluation.model_fields)
+    known = type(make_evaluation()).model_fields
+    assert {*options, "classifier_epochs", "threads", "device"} == set(known)
     for name, option in options.items():
-        assert Evaluation.model_fields[name].default == option.default
-        assert Evaluation.model_fields[name].description == option.text
+        assert known[name].default == option.default
+        assert known[name].description == option.text
 
 
 def test_metrics_are_presented_without_importing_torch():
@@ -147,19 +151,21 @@ def install(tmp_path_factory, monkeypatch):
         (folder / f"{name}.py").write_text(source)
         monkeypatch.syspath_prepend(str(folder))
         monkeypatch.setitem(registry.BUILT_IN["metrics"], name, f"{name}:compute")
-        registry.entries.cache_clear()
-        presentations.cache_clear()
+        forget()
+
+    def forget() -> None:
+        for read_once in (registry.entries, presentations, evaluation_model):
+            read_once.cache_clear()
 
     yield installed
     monkeypatch.undo()
-    registry.entries.cache_clear()
-    presentations.cache_clear()
+    forget()
 
 
 def test_a_metric_of_others_is_computed_and_shown(store, results, tmp_path, install, capsys):
     install("loudness", LOUDNESS)
     folder = shutil.copytree(results / "run", tmp_path / "run")
-    evaluation = SimpleNamespace(**QUICK.model_dump(), loudness_samples=5)
+    evaluation = make_evaluation(**QUICK.model_dump(), loudness_samples=5)
     evaluate(folder, store, results / "classifiers", evaluation)
     metrics = read_metrics(folder / "metrics.json")
     assert (folder / "loudness.txt").read_text() == "5"
@@ -211,7 +217,7 @@ def test_a_metric_of_others_is_computed_and_shown(store, results, tmp_path, inst
         {"js": run},
         {},
         tmp_path / "none.yaml",
-        pipeline.TEMPLATE,
+        TEMPLATE,
         tmp_path / "report.html",
     )
     report = (tmp_path / "report.html").read_text()
@@ -228,9 +234,10 @@ def test_a_metric_of_others_is_part_of_the_step(tmp_path, install):
     (tmp_path / "params.yaml").write_text(
         "datasets: {tiny: {kind: mnist_svhn_text}}\nruns: {js: {dataset: tiny, objective: mmjsd}}"
     )
-    product = pipeline.evaluation(params.load(tmp_path / "params.yaml"), "js", 1)
+    product = Evaluate(params.load(tmp_path / "params.yaml"), run="js", seed=1).product
     assert [path.name for path in product.outputs] == ["metrics.json", "prd.csv", "loudness.txt"]
-    assert "loudness" in product.code
+    assert "loudness:compute" in product.code
+    assert product.params["loudness_samples"] == 7
 
 
 def test_a_metric_may_say_nothing_of_itself(install):

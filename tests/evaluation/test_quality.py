@@ -13,13 +13,13 @@ from mmjsd.evaluation import f_beta_pair, precision_recall_distribution
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.evaluation.quality import qualities
 from mmjsd.subsets import subsets
-from mmjsd.training.model_file import build_model
+from mmjsd.training.model_file import build
 from support.samples import make_run
 
 
 def posteriors(store, **options) -> UnimodalPosteriors:
     torch.manual_seed(0)
-    model = build_model(modalities_of(store.splits["train"]), make_run(**options)).eval()
+    model = build(modalities_of(store.splits["train"]), make_run(**options)).model.eval()
     split = store.splits["test"]
     shuffled = split.sample(torch.randperm(len(split.pairs)).numpy())
     return UnimodalPosteriors(model, ResidentSplit(shuffled, torch.device("cpu")))

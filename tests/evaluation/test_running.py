@@ -9,8 +9,7 @@ import pytest
 from mmjsd import params
 from mmjsd.data.store import Store, read_store, write_store
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation import representation, trained
-from mmjsd.evaluation.latents import UnimodalPosteriors
+from mmjsd.evaluation import representation
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.running import evaluate
 from mmjsd.models.scorers import ClassScorer, Score
@@ -19,8 +18,10 @@ from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.summary import summarise
 from mmjsd.reporting.tables import compare
 from mmjsd.training.history import read_history
+from mmjsd.training.loop import train
+from support.samples import make_run
 
-QUICK = params.Evaluation(
+QUICK = params.make_evaluation(
     train_samples=100, random_samples=200, likelihood_pairs=20, importance_samples=5, threads=1
 )
 
@@ -47,9 +48,9 @@ def test_metrics_file(store, results):
 
 
 def test_refuses_missing_pieces(store, results, tmp_path):
-    with pytest.raises(MmjsdError, match=r"model\.pt: no such file; train the run"):
+    with pytest.raises(MmjsdError, match=r"model\.safetensors: no such file; train the run"):
         evaluate(tmp_path, store, results / "classifiers", QUICK)
-    with pytest.raises(MmjsdError, match=r"mnist.model.pt: no such file; train it .*mmjsd classify"):
+    with pytest.raises(MmjsdError, match=r"mnist.model.safetensors: no such file; train it .*mmjsd classify"):
         evaluate(results / "run", store, tmp_path, QUICK)
 
 
@@ -141,12 +142,24 @@ def without(store: Store, path, *, complete: int) -> Store:
     pairs[:, 1] = np.arange(len(pairs))  # enough different images
     pairs[complete::2, 1] = -1
     pairs[complete + 1 :: 2, [0, 2]] = -1
-    splits = {**store.splits, "test": replace(test, pairs=pairs)}
+    return rewritten(store, path, store.classes, {**store.splits, "test": replace(test, pairs=pairs)})
+
+
+def unlabelled(store: Store, path) -> Store:
+    """The store without labels and classes."""
+    splits = {}
+    for name, split in store.splits.items():
+        tables = {modality: replace(table, labels=None) for modality, table in split.modalities.items()}
+        splits[name] = replace(split, modalities=tables, labels=None)
+    return rewritten(store, path, [], splits)
+
+
+def rewritten(store: Store, path, classes, splits) -> Store:
     write_store(
         path,
         kind=store.kind,
         modalities=store.modalities,
-        classes=store.classes,
+        classes=classes,
         seed=store.seed,
         params=store.params,
         sources={},
@@ -208,19 +221,16 @@ def test_subsets_that_few_test_samples_have(store, results, folder, tmp_path, ca
     assert not_drawn == (["interpolation.png", "latents.png"] if complete == 1 else [])
 
 
-def test_data_without_labels_have_what_needs_none(store, results, folder, tmp_path, monkeypatch, capsys):
-    class Unlabelled(UnimodalPosteriors):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            self.labels = None
-
-    monkeypatch.setattr(trained, "UnimodalPosteriors", Unlabelled)
-    evaluate(folder, store, tmp_path / "no-classifiers", QUICK)
+def test_data_without_labels_have_what_needs_none(store, tmp_path, capsys):
+    bare = unlabelled(store, tmp_path / "bare.h5")
+    folder = tmp_path / "run"
+    train(make_run(epochs=1), bare, folder, name="bare", seed=1)
+    evaluate(folder, bare, tmp_path / "no-classifiers", QUICK)
     assert "quality: the data have no labels, and so no classifier: left out" in capsys.readouterr().out
     metrics = strict(folder / "metrics.json")
     starts = {key.partition("/")[0] for key in metrics}
     assert starts == {"likelihood", "likelihood_error", "train", "meta"}
-    draw_run(folder, store)
+    draw_run(folder, bare)
     drawn = list(strict(folder / "figures/captions.json"))
     assert drawn == [f"{name}.png" for name in run_figures(store.modalities, subspaces=False, labels=None)]
     assert "scores.png" not in drawn

@@ -8,7 +8,7 @@ from support.samples import make_store
 
 def test_another_store_is_refused_unless_told_to(store, results, tmp_path):
     other = make_store(tmp_path / "other.h5", missing=0.1)
-    with pytest.raises(MmjsdError, match=r"model\.pt: was trained on another store than .*other\.h5"):
+    with pytest.raises(MmjsdError, match=r"model.safetensors: was trained on another store than .*other\.h5"):
         load_trained(results / "run", other)
     assert len(load_trained(results / "run", other, other_data=True).test) == 60
     assert load_trained(results / "run", store).name == "tiny"
@@ -28,5 +28,5 @@ def test_classifiers_are_loaded_with_what_they_score(store, results, tmp_path):
     assert list(judged.classifier_scores) == ["accuracy/mnist", "accuracy/svhn", "accuracy/text"]
     assert judged.classifier_scores["accuracy/text"] == 1.0
     assert judged.folder == results / "run"
-    with pytest.raises(MmjsdError, match=r"mnist.model.pt: no such file; train it .*mmjsd classify"):
+    with pytest.raises(MmjsdError, match=r"mnist.model.safetensors: no such file; train it .*mmjsd classify"):
         load_judged(results / "run", store, tmp_path)

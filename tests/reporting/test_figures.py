@@ -13,7 +13,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.running import evaluate
 from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import train_classifier
-from mmjsd.params import Evaluation
+from mmjsd.params import make_evaluation
 from mmjsd.reporting import attributes, canvas, generate
 from mmjsd.reporting.catalogue import CAPTIONS, dataset_figures, run_figures
 from mmjsd.reporting.figures import draw_dataset, draw_run
@@ -22,7 +22,9 @@ from mmjsd.reporting.shown import Shown, ShownAttributes
 from mmjsd.training.loop import train
 from support.samples import make_run
 
-QUICK = Evaluation(train_samples=50, random_samples=50, likelihood_pairs=5, importance_samples=2, threads=1)
+QUICK = make_evaluation(
+    train_samples=50, random_samples=50, likelihood_pairs=5, importance_samples=2, threads=1
+)
 
 
 @pytest.fixture(scope="module")

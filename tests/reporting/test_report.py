@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mmjsd import pipeline
 from mmjsd.errors import MmjsdError
+from mmjsd.pipeline.steps import TEMPLATE
 from mmjsd.reporting.report import write_report
 
 METRICS = {
@@ -61,7 +61,7 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
         "runs": {"js": RUN, "moe<b>": RUN},
         "evaluation": {"train_samples": 500},
         "published": tmp_path / "published.yaml",
-        "template": pipeline.TEMPLATE,
+        "template": TEMPLATE,
         "out": tmp_path / "report.html",
     }
 

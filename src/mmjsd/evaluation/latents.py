@@ -25,9 +25,8 @@ class UnimodalPosteriors:
 
     @torch.no_grad()
     def __init__(self, model: MultimodalVAE, split: ResidentSplit):
-        assert split.labels is not None  # models are judged by them
         self.model, self.split = model, split
-        self.pairs, self.labels = split.pairs, split.labels
+        self.pairs = split.pairs
         self.shared: dict[str, Gaussian] = {}
         self.private: dict[str, Gaussian] = {}
         columns = []
@@ -41,6 +40,12 @@ class UnimodalPosteriors:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels of the samples, (N,) classes or (N, A) attributes; only of data that have any."""
+        assert self.split.labels is not None
+        return self.split.labels
 
     def complete(self, subset: tuple[str, ...]) -> Tensor:
         """Indices of the samples of which every modality of the subset is there: (B,)."""
