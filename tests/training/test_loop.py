@@ -32,9 +32,7 @@ def test_numbers_of_threads_differ_by_rounding(store, tmp_path, objective):
     for threads in (1, 2):
         train(store, tmp_path / str(threads), run_options=options | {"threads": threads})
     torch.set_num_threads(1)
-    one, two = (
-        [row["loss"] for row in read_history(tmp_path / n / "history.csv")] for n in ("1", "2")
-    )
+    one, two = ([row["loss"] for row in read_history(tmp_path / n / "history.csv")] for n in ("1", "2"))
     np.testing.assert_allclose(two, one, rtol=1e-4)
 
 

@@ -120,7 +120,9 @@ def test_options_defaults_and_limits(kind: str) -> None:
     }
     assert found == EXPECTED[kind]
     assert list(found) == list(EXPECTED[kind])
-    assert {name: option.text for name, option in registry.options_of("datasets", kind).items()} == {n: TEXTS[n] for n in found}
+    assert {name: option.text for name, option in registry.options_of("datasets", kind).items()} == {
+        n: TEXTS[n] for n in found
+    }
 
 
 def test_values_beyond_the_limits_are_refused() -> None:
