@@ -28,9 +28,8 @@ from mmjsd.data.store import Split, Table, modalities_of
 from mmjsd.data.text import word_table
 from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.modalities.text import ALPHABET
-from mmjsd.objectives import OBJECTIVES
-from mmjsd.params import Run
-from mmjsd.training.model_file import build_model
+from mmjsd.params import Run, make_run
+from mmjsd.training.model_file import build
 
 # --- The plain reference: one module and one list entry per modality -------------------------------------
 
@@ -80,6 +79,9 @@ def product(means: list[Tensor], variances: list[Tensor], weights: list[float]) 
 
 def draw(mean: Tensor, variance: Tensor) -> Tensor:
     return mean + torch.randn_like(mean) * variance.sqrt()
+
+
+OBJECTIVES = ("mmjsd", "mmvae", "mvae")
 
 
 class Plain:
@@ -147,20 +149,19 @@ class Plain:
 
 
 class Ours:
-    """The step of `mmjsd.training.train`."""
+    """The step of `mmjsd.training.loop.train`."""
 
     def __init__(self, run: Run, split: Split, device: torch.device, compiled: bool):
-        modalities = modalities_of(split)
-        self.model = build_model(modalities, run).to(device).to(memory_format=image_layout(device))
+        objective: Any = build(modalities_of(split), run).to(device).to(memory_format=image_layout(device))
+        self.model = objective.model
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=run.learning_rate, fused=True)
-        objective: Any = OBJECTIVES[run.objective](modalities, run)
         self.objective = torch.compile(objective) if compiled else objective
         self.precision = pick_precision(run.precision, device)
         self.computing = autocast(self.precision, device)
 
     def step(self, batch: Batch) -> None:
         with self.computing:
-            loss, _ = self.objective(self.model, batch)
+            loss, _ = self.objective(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -229,7 +230,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=40, help="timed steps of each row")
     parser.add_argument("--turn", type=int, default=5, help="steps of a row before it is the next one's turn")
-    parser.add_argument("--objective", choices=sorted(OBJECTIVES), default="mmjsd")
+    parser.add_argument("--objective", choices=OBJECTIVES, default="mmjsd")
     parser.add_argument("--device", default="auto", help="as the parameter of a run")
     parser.add_argument("--precision", default="auto", help="of our steps: auto, float32 or bfloat16")
     parser.add_argument("--rows", type=int, default=10_000, help="images of a modality; 20 pairs each")
@@ -238,9 +239,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     device = pick_device(args.device)
-    run = Run(
-        dataset="random", objective=args.objective, batch_size=args.batch_size, precision=args.precision
-    )
+    run = make_run(args.objective, dataset="random", batch_size=args.batch_size, precision=args.precision)
 
     split = random_split(args.rows, 20)
     data = ResidentSplit(split, device)

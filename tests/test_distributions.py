@@ -2,11 +2,13 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Normal
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.distributions import kl_divergence as reference_kl
 
+from mmjsd import registry
 from mmjsd.distributions import (
     Gaussian,
+    Mixture,
     jensen_shannon,
     kl_divergence,
     product_of_experts,
@@ -114,7 +116,7 @@ def test_gradients_of_the_divergences():
     assert torch.autograd.gradcheck(lambda m, v: kl_divergence(Gaussian(m, v)), (mean, log_variance))
 
 
-@pytest.mark.parametrize("mean", ["geometric", "arithmetic"])
+@pytest.mark.parametrize("mean", registry.entries("means"))
 def test_jensen_shannon_of_equal_experts_is_zero(mean):
     one = experts(count=1)
     e = Gaussian(one.mean.expand(3, -1, -1), one.log_variance.expand(3, -1, -1))
@@ -144,7 +146,7 @@ def test_arithmetic_jensen_shannon_against_numerical_integration():
     assert estimates.mean() == pytest.approx(exact.item(), abs=4 * estimates.std().item() / copies**0.5)
 
 
-@pytest.mark.parametrize("mean", ["geometric", "arithmetic"])
+@pytest.mark.parametrize("mean", registry.entries("means"))
 def test_jensen_shannon_ignores_experts_of_weight_zero(mean):
     far = Gaussian(torch.tensor([[[0.0]], [[0.0]], [[1e4]]]), torch.zeros(3, 1, 1))
     divergence = jensen_shannon(far, torch.tensor([0.5, 0.5, 0.0]), mean)
@@ -204,3 +206,50 @@ def test_with_prior_adds_a_standard_normal():
     assert e.mean.shape == (3, 3, 4)
     assert not e.mean[2].any()
     assert not e.log_variance[2].any()
+
+
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_a_mixture_is_that_of_torch(per_sample):
+    e = experts()
+    weights = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
+    if per_sample:
+        weights = torch.rand(3, 5, dtype=torch.float64)
+        weights[0, 1] = 0
+        weights = weights / weights.sum(0)
+    f = Mixture(e, weights)
+    components = Normal(e.mean.transpose(0, 1), (0.5 * e.log_variance).exp().transpose(0, 1))  # (5, 3, 4)
+    shares = weights.reshape(3, -1).T.expand(5, 3)
+    reference = MixtureSameFamily(Categorical(shares), Independent(components, 1))
+    z = torch.randn(7, 5, 4, dtype=torch.float64)
+    torch.testing.assert_close(f.log_prob(z), reference.log_prob(z))
+    torch.testing.assert_close(f.weighted(f.log_probs(z)), f.log_prob(z))
+    torch.testing.assert_close(f.log_probs(z), torch.stack([e.at(i).log_prob(z) for i in range(3)], 1))
+    torch.testing.assert_close(f.mean, reference.mean)
+
+
+def test_samples_of_a_mixture_are_of_its_experts():
+    """In proportion to the weights, following a generator, and differentiable."""
+    means = torch.tensor([-100.0, 0.0, 100.0]).view(3, 1, 1).expand(3, 1000, 1).clone().requires_grad_()
+    f = Mixture(Gaussian(means, torch.zeros(3, 1000, 1)), torch.tensor([0.5, 0.3, 0.2]))
+    drawn = f.select()
+    assert isinstance(drawn, Gaussian)
+    assert [int((drawn.mean == mean).sum()) for mean in (-100, 0, 100)] == [500, 300, 200]
+    z = f.rsample()
+    assert [int(((z - mean).abs() < 10).sum()) for mean in (-100, 0, 100)] == [500, 300, 200]
+    assert z.std() > 10
+    z.sum().backward()
+    assert means.grad.sum() == 1000
+    again = [f.rsample(torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert torch.equal(*again)
+
+
+def test_a_gaussian_is_its_only_component():
+    g = experts().at(0)
+    assert g.select() is g
+
+
+def test_jensen_shannon_with_a_mean_of_ones_own():
+    """Here the prior alone, with which it is the weighted sum of the divergences from it."""
+    e, weights = experts(), torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
+    found = jensen_shannon(e, weights, lambda experts, weights: Gaussian.standard(5, 4))
+    torch.testing.assert_close(found, (weights[:, None] * kl_divergence(e)).sum(0))

@@ -20,12 +20,13 @@ from mmjsd.evaluation.embeddings import classifier_embedding
 from mmjsd.modalities import Modality, kind_of
 from mmjsd.models.classifiers import Classifier
 from mmjsd.models.vae import MultimodalVAE
-from mmjsd.objectives import OBJECTIVES
+from mmjsd.objectives import Objective
 from mmjsd.params import Run
 from mmjsd.subsets import subsets
 from mmjsd.training.loop import _warmup
-from mmjsd.training.model_file import build_model
+from mmjsd.training.model_file import build
 from support.samples import make_run
+from support.training import VARIANTS
 
 CUDA = torch.device("cuda", 0)
 COUNT = 6
@@ -40,12 +41,6 @@ OWN = [
     Modality("words", "text", (13,), 13),
 ]
 FACES = [Modality("image", "image", (3, 64, 64), 12288), Modality("text", "text", (256,), 256)]
-RUNS = [
-    {"objective": "mmjsd"},
-    {"objective": "mmjsd", "dynamic_prior": "arithmetic"},
-    {"objective": "mvae"},
-    {"objective": "mmvae"},
-]
 
 
 @pytest.fixture
@@ -54,7 +49,7 @@ def mode() -> FakeTensorMode:
 
 
 def on_cuda(module: nn.Module, mode: FakeTensorMode) -> None:
-    """Replace the weights; `to` cannot, for the mode holds references to them."""
+    """Replace the weights and constants; `to` cannot, for the mode holds references to them."""
     places = [
         (kept, name, tensor.data)
         for part in module.modules()
@@ -68,11 +63,11 @@ def on_cuda(module: nn.Module, mode: FakeTensorMode) -> None:
             kept[name] = nn.Parameter(fake) if isinstance(kept[name], nn.Parameter) else fake
 
 
-def built(modalities: list[Modality], mode: FakeTensorMode, **options) -> tuple[Run, MultimodalVAE]:
+def built(modalities: list[Modality], mode: FakeTensorMode, **options) -> tuple[Run, Objective]:
     run = make_run(network_width=0.1, **options)
-    model = build_model(modalities, run)
-    on_cuda(model, mode)
-    return run, model
+    objective = build(modalities, run)
+    on_cuda(objective, mode)
+    return run, objective
 
 
 def as_input(modality: Modality, count: int, device: torch.device) -> Tensor:
@@ -96,13 +91,12 @@ def equal_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("modalities", [DIGITS, FACES, OWN], ids=["digits", "faces", "own"])
 @pytest.mark.parametrize("private_latent", [0, 2])
 @pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("options", RUNS, ids=lambda o: "-".join(o.values()))
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(o.values()))
 def test_objectives(mode, modalities, private_latent, missing, options):
-    run, model = built(modalities, mode, private_latent=private_latent, kl_warmup_epochs=1, **options)
+    run, objective = built(modalities, mode, private_latent=private_latent, kl_warmup_epochs=1, **options)
     with mode:
-        objective = OBJECTIVES[run.objective](modalities, run)
         present = torch.ones(len(modalities), COUNT, dtype=torch.bool, device=CUDA) if missing else None
-        loss, terms = objective(model, Batch(inputs(modalities), present), _warmup(run, 0.5, CUDA))
+        loss, terms = objective(Batch(inputs(modalities), present), _warmup(run, 0.5, CUDA))
         assert {loss.device, *(term.device for term in terms.values())} == {CUDA}
 
 
@@ -110,12 +104,12 @@ def conditions(modalities: list[Modality]) -> Iterator[tuple[str, ...]]:
     return subsets([m.name for m in modalities])
 
 
-@pytest.mark.parametrize("options", RUNS, ids=lambda o: "-".join(o.values()))
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(o.values()))
 def test_generating(mode, options, monkeypatch):
     monkeypatch.setattr(
         MultimodalVAE, "_refuse_out_of_range", lambda *_: None
     )  # it asks for values: there are none
-    _, model = built(DIGITS, mode, private_latent=2, **options)
+    model = built(DIGITS, mode, private_latent=2, **options)[1].model
     with mode:
         values = inputs(DIGITS)
         for subset in conditions(DIGITS):
@@ -145,9 +139,9 @@ class Posteriors(latents.UnimodalPosteriors):
         return self.values[name][samples]
 
 
-@pytest.mark.parametrize("options", RUNS, ids=lambda o: "-".join(o.values()))
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(o.values()))
 def test_likelihood_and_coherence(mode, options):
-    _, model = built(DIGITS, mode, private_latent=2, **options)
+    model = built(DIGITS, mode, private_latent=2, **options)[1].model
     judges = {m.name: judge(m, mode) for m in DIGITS}
     embed = classifier_embedding(judges)
     with mode, torch.no_grad():
@@ -180,7 +174,7 @@ def test_classifiers(mode, modality):
 
 
 def test_mixed_devices_are_found(mode):
-    _, model = built(DIGITS, mode)
+    model = built(DIGITS, mode)[1].model
     with mode:
         assert isinstance(model.generate(n=2)["svhn"], FakeTensor)
         here = Gaussian.standard(COUNT, 20)

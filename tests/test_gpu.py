@@ -6,24 +6,24 @@ import os
 
 import pytest
 import torch
-from test_training import assert_same_weights, begun_again_and_again, losses
 
 import mmjsd
-from mmjsd import environment
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.devices import as_float64, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.running import evaluate
 from mmjsd.models.classifiers import train_classifier
-from mmjsd.params import Evaluation
+from mmjsd.params import make_evaluation
+from mmjsd.provenance import environment
 from mmjsd.reporting.figures import draw_run
 from mmjsd.training.loop import train
 from mmjsd.training.model_file import load_model
 from support.samples import make_run
+from support.training import VARIANTS, assert_same_weights, begun_again_and_again, losses
 
 pytestmark = pytest.mark.skipif(not torch.accelerator.is_available(), reason="there is no GPU here")
 
-QUICK = Evaluation(
+QUICK = make_evaluation(
     train_samples=50,
     random_samples=50,
     likelihood_pairs=5,
@@ -31,11 +31,10 @@ QUICK = Evaluation(
     quality_samples=50,
     threads=1,
 )
+#: Each variant with all that a run may have, and one of defaults.
 OBJECTIVES = [
-    {"objective": "mmjsd", "private_latent": 2},
-    {"objective": "mmjsd", "dynamic_prior": "arithmetic"},
-    {"objective": "mvae", "private_latent": 2},
-    {"objective": "mmvae", "kl_warmup_epochs": 1, "gradient_clipping": 100.0},
+    {"objective": "mmjsd"},
+    *({**v, "private_latent": 2, "kl_warmup_epochs": 1, "gradient_clipping": 100.0} for v in VARIANTS),
 ]
 
 

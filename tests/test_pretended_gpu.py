@@ -12,10 +12,8 @@ import torch
 import torchgen
 import yaml
 from matplotlib.figure import Figure
-from test_training import assert_same_weights, begun_again_and_again, losses
 
 import mmjsd
-from mmjsd import checkpoint
 from mmjsd.data import batches
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.distributions import Gaussian, stratified_mixture
@@ -23,20 +21,22 @@ from mmjsd.evaluation.running import evaluate
 from mmjsd.modalities import image
 from mmjsd.modalities.text import ALPHABET
 from mmjsd.models.classifiers import train_classifier
-from mmjsd.params import Evaluation
+from mmjsd.objectives import MMJSD
+from mmjsd.params import make_evaluation
 from mmjsd.reporting.figures import draw_run
+from mmjsd.training import checkpoint
 from mmjsd.training.loop import train
 from support.pretended import pretended_gpu
 from support.samples import make_run, make_split
+from support.training import VARIANTS, assert_same_weights, begun_again_and_again, losses
 
 KINDS = ["cuda", "mps", "xpu"]  # xpu has the layout and pinned memory of cuda, and the precision of mps
+#: Each variant with all that a run may have, and one of defaults.
 OBJECTIVES = [
     {"objective": "mmjsd"},
-    {"objective": "mmjsd", "dynamic_prior": "arithmetic", "private_latent": 2},
-    {"objective": "mvae", "private_latent": 2},
-    {"objective": "mmvae", "kl_warmup_epochs": 1, "gradient_clipping": 100.0},
+    *({**v, "private_latent": 2, "kl_warmup_epochs": 1, "gradient_clipping": 100.0} for v in VARIANTS),
 ]
-QUICK = Evaluation(
+QUICK = make_evaluation(
     train_samples=50,
     random_samples=40,
     likelihood_pairs=5,
@@ -228,14 +228,14 @@ def test_numbers_do_not_depend_on_the_memory_that_is_free(digits, tmp_path, kind
 
 def begun(store: Store, folder: Path, **options) -> None:
     """One of two epochs."""
-    real = checkpoint.write
+    real = checkpoint.atomic_write
 
-    def dying(path: Path, content: dict) -> None:
+    def dying(path: Path, content: bytes) -> None:
         real(path, content)
         raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "write", dying)
+        patch.setattr(checkpoint, "atomic_write", dying)
         with pytest.raises(InterruptedError):
             on_gpu(store, folder, **options)
 
@@ -273,19 +273,23 @@ def test_the_mixture_needs_no_double_precision(weights):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_layout_of_images(digits, tmp_path, kind):
+def test_the_layout_of_images(digits, tmp_path, monkeypatch, kind):
     """Of the weights in training, of a model that is loaded, and of what they are convolved with."""
     on_gpu(digits, tmp_path / "cpu", device="cpu")
+    trained, forward = [], MMJSD.forward
+
+    def noting(self, *arguments):
+        trained.append(self.model.encoders["svhn"][2].weight)
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(MMJSD, "forward", noting)
     with pretended_gpu(kind):
         on_gpu(digits, tmp_path / "gpu")
         loaded = mmjsd.load(tmp_path / "cpu", kind).encoders["svhn"][2].weight
         picture = image.as_input(torch.zeros(2, 3, 4, 4, dtype=torch.uint8, device=kind))
-    trained = torch.load(tmp_path / "gpu/model.safetensors", weights_only=True)["weights"][
-        "encoders.svhn.2.weight"
-    ]
     layout = torch.contiguous_format if kind == "mps" else torch.channels_last
-    assert all(tensor.is_contiguous(memory_format=layout) for tensor in (loaded, picture, trained))
-    assert not trained.is_contiguous() or kind == "mps"
+    assert all(tensor.is_contiguous(memory_format=layout) for tensor in (loaded, picture, trained[-1]))
+    assert not trained[-1].is_contiguous() or kind == "mps"
 
 
 def test_images_are_varied_alike():

@@ -1,7 +1,8 @@
 """What can be chosen by name."""
 
 import importlib
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
@@ -10,16 +11,21 @@ from mmjsd.errors import MmjsdError
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch):
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str, str], None]]:
     """Makes an installed package out of an entry point."""
-    registry.entries.cache_clear()
+
+    def forget() -> None:
+        registry.entries.cache_clear()
+        registry._installed.cache_clear()
 
     def install(group: str, name: str, value: str) -> None:
-        point = EntryPoint(name, value, f"mmjsd.{group}")
-        monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
+        points = EntryPoints([EntryPoint(name, value, f"mmjsd.{group}")])
+        monkeypatch.setattr(registry, "entry_points", lambda: points)
+        forget()
 
     yield install
-    registry.entries.cache_clear()
+    monkeypatch.undo()
+    forget()
 
 
 @pytest.mark.parametrize(

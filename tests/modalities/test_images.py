@@ -1,11 +1,10 @@
-import matplotlib
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Laplace
 
 from mmjsd.modalities import image
-from mmjsd.reporting.canvas import STYLE, sheets
+from mmjsd.reporting.canvas import house_style, sheets
 
 SHAPES = [(1, 1, 1), (1, 5, 5), (2, 4, 4), (3, 7, 9), (1, 1, 50), (3, 40, 24), (3, 96, 72), (1, 28, 28)]
 
@@ -52,7 +51,7 @@ def test_the_classifier_of_the_papers_images_has_three_convolutions(side: int) -
 def test_images_of_every_shape_are_drawn(shape: tuple[int, ...]) -> None:
     """The last of three, white, in the only cell of the second row, with nothing beside it."""
     images = torch.stack([torch.zeros(shape), torch.full(shape, 0.2), torch.ones(shape)])
-    with matplotlib.rc_context(STYLE):
+    with house_style():
         figure, (axes,) = sheets(["m"], 2, 2, "")
         image.draw(axes, images, 2, left=1, top=3)
         figure.canvas.draw()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import angle
 import numpy as np
 import pytest
 import torch
@@ -21,19 +20,19 @@ from mmjsd import cli, registry
 from mmjsd.data.batches import Batch
 from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation import evaluate
+from mmjsd.evaluation.running import evaluate
 from mmjsd.modalities import Kind, Modality, kind_of
 from mmjsd.modalities.text import ALPHABET, encode
 from mmjsd.models.classifiers import train_classifier
-from mmjsd.objectives import OBJECTIVES
-from mmjsd.params import Evaluation
+from mmjsd.params import make_evaluation
 from mmjsd.reporting.catalogue import run_figures
 from mmjsd.reporting.figures import draw_run
 from mmjsd.training.loop import train
-from mmjsd.training.model_file import build_model
+from mmjsd.training.model_file import build
+from support import angle
 from support.samples import make_run
 
-QUICK = Evaluation(
+QUICK = make_evaluation(
     train_samples=60,
     random_samples=40,
     likelihood_pairs=5,
@@ -47,7 +46,7 @@ KINDS = list(registry.entries("modalities"))
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch):
     """Another kind, as an entry of the registry."""
-    monkeypatch.setitem(registry.BUILT_IN["modalities"], "angle", "angle")
+    monkeypatch.setitem(registry.BUILT_IN["modalities"], "angle", "support.angle")
     registry.entries.cache_clear()
     yield
     monkeypatch.undo()
@@ -104,25 +103,19 @@ MODALITIES = [
 ]
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", registry.entries("objectives"))
 def test_a_model_is_compiled_as_a_whole_copied_and_pickled(objective: str) -> None:
     """Its kinds are modules, which can be none of these, and are found by importing, which neither can."""
     run = make_run(objective=objective, private_latent=2, network_width=0.1)
     torch.manual_seed(0)
-    model = build_model(MODALITIES, run)
+    plain = build(MODALITIES, run)
     values = {"numbers": torch.randn(4, 7), "picture": torch.rand(4, 3, 40, 24)}
     batch = Batch(values | {"words": torch.randint(70, (4, 33))}, None)
-    plain = OBJECTIVES[objective](MODALITIES, run)
     compiled = torch.compile(plain, fullgraph=True, backend="eager")
     losses = []
-    for function, of_model in (
-        (plain, model),
-        (compiled, model),
-        (plain, copy.deepcopy(model)),
-        (plain, pickle.loads(pickle.dumps(model))),
-    ):
+    for function in (plain, compiled, copy.deepcopy(plain), pickle.loads(pickle.dumps(plain))):
         torch.manual_seed(1)
-        losses.append(function(of_model, batch).loss.item())
+        losses.append(function(batch).loss.item())
     assert losses == pytest.approx([losses[0]] * 4)
 
 
@@ -190,7 +183,7 @@ def test_modalities_of_every_shape_go_through_all_steps(
     if objective != "mmjsd":  # it takes longest
         monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
     draw_run(tmp_path, store)
-    names = run_figures(store.modalities, subspaces=True, attributes=False)
+    names = run_figures(store.modalities, subspaces=True, labels="class")
     assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == set(names)
 
     model = mmjsd.load(tmp_path)

@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import text
 from mmjsd.modalities.text import ALPHABET, decode, encode
-from mmjsd.reporting.canvas import STYLE, sheets
+from mmjsd.reporting.canvas import house_style, sheets
 
 
 def test_alphabet_has_seventy_distinct_symbols_in_order() -> None:
@@ -85,9 +85,9 @@ def test_a_classifier_reads_ids_and_probabilities_alike(length: int) -> None:
 @pytest.mark.parametrize(("length", "lines"), [(1, 1), (8, 1), (33, 4), (300, 12)])
 def test_a_text_is_written_into_its_cell(length: int, lines: int) -> None:
     characters = torch.arange(2 * length).view(2, length) % 60
-    with matplotlib.rc_context(STYLE):
+    with house_style():
         figure, (axes,) = sheets(["t"], 1, 2, "")
-        figure.set_dpi(STYLE["savefig.dpi"])
+        figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
         text.draw(axes, one_hot(characters, 70).float(), 2)
         figure.canvas.draw()
     assert [drawn.get_text().replace("\n", "") for drawn in axes.texts] == decode(characters.numpy())

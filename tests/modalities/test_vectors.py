@@ -1,11 +1,10 @@
-import matplotlib
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal
 
 from mmjsd.modalities import vector
-from mmjsd.reporting.canvas import STYLE, sheets
+from mmjsd.reporting.canvas import house_style, sheets
 
 WIDTHS = [1, 2, 7, 1000]
 
@@ -32,7 +31,7 @@ def test_vectors_of_every_width_are_varied_and_classified(width: int) -> None:
 def test_vectors_of_every_width_are_drawn_as_bars_in_their_cells(width: int) -> None:
     values = torch.stack([torch.linspace(-3, 3, width), torch.full((width,), 2.0), torch.zeros(width)])
     values[0, 0] = 1e6  # as a model that has learnt nothing may generate
-    with matplotlib.rc_context(STYLE):
+    with house_style():
         figure, (axes,) = sheets(["v"], 2, 2, "")
         vector.draw(axes, values, 2)
         figure.canvas.draw()

@@ -4,16 +4,16 @@ from PIL import Image
 
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import modalities_of
-from mmjsd.distributions import product_of_experts, with_prior
+from mmjsd.distributions import Mixture, product_of_experts, with_prior
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Modality
-from mmjsd.training.model_file import build_model
+from mmjsd.training import model_file
 from support.samples import make_run
 
 
 def build(store, **options):
     torch.manual_seed(0)
-    model = build_model(modalities_of(store.splits["train"]), make_run(**options)).eval()
+    model = model_file.build(modalities_of(store.splits["train"]), make_run(**options)).model.eval()
     values = ResidentSplit(store.splits["train"], torch.device("cpu")).batch(torch.arange(6)).values
     return model, values
 
@@ -54,37 +54,48 @@ def test_samples_given_an_input_are_consecutive_and_differ(store):
     assert torch.equal(*again)
 
 
+PI = {"weights": {"mnist": 0.1, "svhn": 0.3, "text": 0.2, "prior": 0.4}}
+
+
 @pytest.mark.parametrize(
-    ("objective", "dynamic_prior", "fusion"),
+    ("options", "expected"),
     [
-        ("mmjsd", "geometric", "geometric"),
-        ("mmjsd", "arithmetic", "mixture"),
-        ("mvae", "geometric", "product_with_prior"),
-        ("mmvae", "geometric", "mixture"),
+        ({"objective": "mmjsd", **PI}, "geometric mean"),
+        ({"objective": "mmjsd", "dynamic_prior": "arithmetic", **PI}, "mixture"),
+        ({"objective": "mvae"}, "product with prior"),
+        ({"objective": "mmvae", **PI}, "mixture"),
     ],
+    ids=["mmjsd-geometric", "mmjsd-arithmetic", "mvae", "mmvae"],
 )
-def test_posterior_of_a_subset(store, objective, dynamic_prior, fusion):
-    model, values = build(
-        store,
-        objective=objective,
-        dynamic_prior=dynamic_prior,
-        weights={"mnist": 0.1, "svhn": 0.3, "text": 0.2, "prior": 0.4},
-    )
-    assert model.fusion == fusion
+def test_posterior_of_a_subset(store, options, expected):
+    model, values = build(store, **options)
     subset = ("svhn", "text")
     experts = model.encode({name: values[name] for name in subset}).shared
-    torch.testing.assert_close(model.posterior(experts.at([0]), ("svhn",)).mean, experts.mean[0])
+    alone = model.posterior(experts.at([0]), ("svhn",))
+    torch.testing.assert_close(alone.mean, experts.mean[0])
+    torch.testing.assert_close(alone.log_variance, experts.log_variance[0])
     both = model.posterior(experts, subset)
-    if fusion == "geometric":
-        expected = product_of_experts(experts, torch.tensor([0.6, 0.4]))
-        torch.testing.assert_close(both.mean, expected.mean)
-        torch.testing.assert_close(both.log_variance, expected.log_variance)
-    elif fusion == "product_with_prior":
-        torch.testing.assert_close(both.mean, product_of_experts(with_prior(experts)).mean)
-    else:
-        of_experts = (both.mean[None] == experts.mean).all(-1)
+    if expected == "mixture":
+        assert isinstance(both, Mixture)
+        torch.testing.assert_close(both.weights, torch.tensor([0.6, 0.4]))
+        of_experts = (both.select().mean[None] == experts.mean).all(-1)
         assert of_experts.any(0).all()
         assert of_experts.sum(1).tolist() in ([4, 2], [3, 3])  # 3.6 and 2.4 of 6
+        return
+    product = {
+        "geometric mean": product_of_experts(experts, torch.tensor([0.6, 0.4])),
+        "product with prior": product_of_experts(with_prior(experts)),
+    }[expected]
+    torch.testing.assert_close(both.mean, product.mean)
+    torch.testing.assert_close(both.log_variance, product.log_variance)
+
+
+def test_modalities_that_never_weighed_weigh_alike(store):
+    weights = {"mnist": 1.0, "svhn": 0.0, "text": 0.0, "prior": 1.0}
+    model, values = build(store, weights=weights)
+    experts = model.encode({name: values[name] for name in ("svhn", "text")}).shared
+    expected = product_of_experts(experts, torch.tensor([0.5, 0.5]))
+    torch.testing.assert_close(model.posterior(experts, ("svhn", "text")).mean, expected.mean)
 
 
 def test_refuses_what_does_not_fit(store):
@@ -110,13 +121,13 @@ def test_refuses_what_does_not_fit(store):
     ):
         model.generate({"text": torch.tensor([[0] * 7 + [70]])})
     with pytest.raises(MmjsdError, match=r"^sound: not one of the modalities; known are image, text, vector"):
-        build_model([Modality("x", "sound", (5,), 5)], make_run())
+        model_file.build([Modality("x", "sound", (5,), 5)], make_run())
 
 
 def test_any_number_of_modalities(store):
     """Two images and no text, under other names."""
     modalities = [Modality("left", "image", (1, 28, 28), 784), Modality("right", "image", (1, 28, 28), 784)]
-    model = build_model(modalities, make_run())
+    model = model_file.build(modalities, make_run()).model
     assert set(model.generate({"left": torch.rand(2, 1, 28, 28)})) == {"left", "right"}
 
 

@@ -1,4 +1,4 @@
-"""Compiling where it does not work. That it changes nothing where it works is in `test_training.py`."""
+"""Compiling where it does not work. That it changes nothing where it works is in `test_checkpoint.py`."""
 
 import os
 import signal
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_training import assert_same_weights, begun_again_and_again, train
 
-from mmjsd import checkpoint, training
 from mmjsd.errors import MmjsdError
+from mmjsd.interruption import Interrupted
+from mmjsd.training import loop, model_file
 from mmjsd.training.compilation import repays_compilation
+from support.training import assert_same_weights, begun_again_and_again, train
 
 CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 
@@ -35,17 +36,17 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from support.samples import make_run
-from mmjsd import training
+from mmjsd.training import loop
 from mmjsd.data.store import read_store
 from mmjsd.errors import MmjsdError
 
 store, folder = read_store(sys.argv[1]), Path(sys.argv[2])
 try:
-    training.train(make_run(epochs=1, compile="on"), store, folder / "on", name="tiny", seed=1)
+    loop.train(make_run(epochs=1, compile="on"), store, folder / "on", name="tiny", seed=1)
 except MmjsdError as error:
     print(error, file=sys.stderr)
-training.repays_compilation = lambda *_: True  # as for a long run
-training.train(make_run(epochs=1), store, folder / "auto", name="tiny", seed=1)
+loop.repays_compilation = lambda *_: True  # as for a long run
+loop.train(make_run(epochs=1), store, folder / "auto", name="tiny", seed=1)
 """
 
 
@@ -67,7 +68,7 @@ def test_a_compiler_that_does_not_work(store, tmp_path, compiler, cause):
     environment = {
         **{name: value for name, value in os.environ.items() if name not in ("CXX", "CC")},
         "PATH": str(tmp_path / "bin"),
-        "PYTHONPATH": str(Path(__file__).parent),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
     }
     outcome = subprocess.run(
@@ -107,7 +108,7 @@ class Compiler:
 def compiler(monkeypatch) -> Compiler:
     compiler = Compiler()
     monkeypatch.setattr(torch, "compile", compiler)
-    monkeypatch.setattr(training, "repays_compilation", lambda wanted, *_: wanted != "off")
+    monkeypatch.setattr(loop, "repays_compilation", lambda wanted, *_: wanted != "off")
     return compiler
 
 
@@ -127,14 +128,14 @@ def test_trying_leaves_no_trace(store, tmp_path, compiler, works, resident_bytes
 
 
 def test_statistics_of_batches_are_as_before(compiler, store, tmp_path, monkeypatch):
-    class Normalising(training.MultimodalVAE):
+    class Normalising(model_file.MultimodalVAE):
         """With batch normalisation, which nothing in the networks of digits has."""
 
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             self.encoders["mnist"].append(torch.nn.BatchNorm1d(400))
 
-    monkeypatch.setattr(training, "MultimodalVAE", Normalising)
+    monkeypatch.setattr(model_file, "MultimodalVAE", Normalising)
     for wanted in ("off", "auto"):
         train(store, tmp_path / wanted, run_options={"compile": wanted})
     assert_same_weights(tmp_path / "off", tmp_path / "auto")
@@ -142,9 +143,9 @@ def test_statistics_of_batches_are_as_before(compiler, store, tmp_path, monkeypa
 
 def test_a_compiler_that_is_gone_when_training_goes_on(store, tmp_path, compiler, capsys):
     options = {"run_options": {"precision": "float32"}}
-    with pytest.raises(training.Interrupted):
+    with pytest.raises(Interrupted):
         train(store, tmp_path, asked_to_end=lambda: signal.SIGTERM, **options)
-    assert checkpoint.read(tmp_path / "checkpoint.pt", "checkpoint", "")["how"].endswith(", compiled")
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["how"].endswith(", compiled")
     compiler.works = False
     train(store, tmp_path, **options)
     assert capsys.readouterr().err.splitlines() == [

@@ -1,10 +1,10 @@
 """What every kind of dataset of the registry must be."""
 
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,17 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from mmjsd import registry
 from mmjsd.data.kinds import kind_of
-from mmjsd.data.store import Store, read_store
+from mmjsd.data.store import Store, modalities_of, read_store
 from mmjsd.static import options
 
 KINDS = list(registry.entries("datasets"))
 GIVEN = ("source", "source_folder", "seed")
-
-
-def own_options(kind: str) -> dict[str, Any]:
-    return {
-        name: option for name, option in registry.options_of("datasets", kind).items() if name not in GIVEN
-    }
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -33,7 +27,7 @@ def built(
     folder = tmp_path_factory.mktemp(request.param)
     least = {
         name: TypeAdapter(option.annotation).json_schema()["minimum"]
-        for name, option in own_options(request.param).items()
+        for name, option in registry.options_of("datasets", request.param).items()
         if name.startswith("standin_")
     }
     path = folder / "store.h5"
@@ -44,10 +38,14 @@ def built(
 def test_the_store_is_what_the_kind_says(built: tuple[str, Path, Store]) -> None:
     name, _, store = built
     kind = kind_of(name)
-    assert (store.kind, store.modalities, store.seed) == (name, kind.MODALITIES, 3)
+    assert (store.kind, store.modalities, store.seed) == (name, tuple(kind.MODALITIES), 3)
     for split in store.splits.values():
         form = {np.dtype(np.int64): "class", np.dtype(np.uint8): "attributes"}
         assert form[split.labels.dtype] == kind.LABELS
+        for modality in modalities_of(split):
+            shape = "x".join(map(str, modality.shape))
+            # of a shape that is not fixed, the kind alone is said
+            assert kind.MODALITIES[modality.name] in (modality.kind, f"{modality.kind} {shape}")
     assert {"train", "test"} <= store.splits.keys()
 
 
@@ -78,9 +76,11 @@ def test_a_stand_in_has_the_files_that_a_folder_must_have(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_options_can_be_read_and_are_documented(kind: str) -> None:
-    found = registry.options_of("datasets", kind)
-    assert tuple(found)[:3] == GIVEN
-    for name, option in own_options(kind).items():
+    parameters = inspect.signature(kind_of(kind).build).parameters.values()
+    keywords = [parameter for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    assert tuple(p.name for p in keywords if p.default is p.empty) == GIVEN
+    assert [p.name for p in keywords[3:]] == list(registry.options_of("datasets", kind))
+    for name, option in registry.options_of("datasets", kind).items():
         assert option.text, name
         TypeAdapter(option.annotation).validate_python(option.default, strict=True)
 
@@ -116,15 +116,17 @@ TEXTS = {
 def test_options_defaults_and_limits(kind: str) -> None:
     found = {
         name: (option.default, TypeAdapter(option.annotation).json_schema())
-        for name, option in own_options(kind).items()
+        for name, option in registry.options_of("datasets", kind).items()
     }
     assert found == EXPECTED[kind]
     assert list(found) == list(EXPECTED[kind])
-    assert {name: option.text for name, option in own_options(kind).items()} == {n: TEXTS[n] for n in found}
+    assert {name: option.text for name, option in registry.options_of("datasets", kind).items()} == {
+        n: TEXTS[n] for n in found
+    }
 
 
 def test_values_beyond_the_limits_are_refused() -> None:
-    limited = own_options("mnist_svhn_text")["pairs_per_sample"].annotation
+    limited = registry.options_of("datasets", "mnist_svhn_text")["pairs_per_sample"].annotation
     for value in (0, 101, "20", 2.5):
         with pytest.raises(ValidationError):
             TypeAdapter(limited).validate_python(value, strict=True)

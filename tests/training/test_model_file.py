@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+import mmjsd
+from mmjsd.errors import MmjsdError
+from mmjsd.models import weights as files
+from support.training import train, weights
+
+
+def test_load_gives_the_trained_model(store, tmp_path):
+    train(store, tmp_path, run_options={"private_latent": 2})
+    model = mmjsd.load(tmp_path)
+    assert not model.training
+    assert torch.equal(model.state_dict()["heads.text.bias"], weights(tmp_path)["heads.text.bias"])
+    assert model.encode({"text": torch.zeros(2, 8, dtype=torch.int64)}).shared.mean.shape == (1, 2, 20)
+
+
+def test_load_refuses(tmp_path):
+    with pytest.raises(MmjsdError, match=r"model\.safetensors: no such file"):
+        mmjsd.load(tmp_path)
+    (tmp_path / "model.safetensors").write_text("hello")
+    with pytest.raises(MmjsdError, match=r"model\.safetensors: damaged"):
+        mmjsd.load(tmp_path)
+    files.write(tmp_path / "model.safetensors", {}, {"kind": "classifier"})
+    with pytest.raises(MmjsdError, match=r"model\.safetensors: not a model"):
+        mmjsd.load(tmp_path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_load_executes_nothing(tmp_path, capsys):
+    torch.save({"kind": "model", "weights": Bomb()}, tmp_path / "model.safetensors")
+    with pytest.raises(MmjsdError):
+        mmjsd.load(tmp_path)
+    assert "executed" not in capsys.readouterr().out
