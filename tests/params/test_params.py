@@ -5,8 +5,9 @@ import pytest
 
 from mmjsd import params
 from mmjsd.params import ParameterError, Params
+from mmjsd.params.model import training_model
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "params.yaml"
 HEAD = "datasets: {d: {kind: mnist_svhn_text}}\n"
 
@@ -83,8 +84,8 @@ class TestResolving:
         found = load(one_run())
         assert (found.seeds, found.training, found.evaluation) == (
             [1],
-            params.Training(),
-            params.Evaluation(),
+            training_model()(),
+            params.make_evaluation(),
         )
         assert found.datasets["d"].source == "standin"
         assert found.datasets["d"].modalities == ("mnist", "svhn", "text")
@@ -154,6 +155,28 @@ class TestFaults:
         (line,) = faults(f"{HEAD}runs: {{r: {{dataset: d, objective: mmjds}}}}")
         assert line.startswith("runs.r.objective: must be 'mmjsd', 'mvae' or 'mmvae'; did you mean mmjsd?")
 
+    def test_other_faults_beside_an_unknown_name(self, faults):
+        """Nor is a run blamed for its dataset of an unknown kind."""
+        lines = faults(
+            "datasets: {d: {kind: celebaa, seed: -1, options: {skip_unreadable: true}}}\n"
+            "runs: {r: {dataset: d, objective: mmjds, beta: -1, epocs: 1}}"
+        )
+        assert [line.partition(":")[0] for line in lines] == [
+            *("datasets.d.kind", "datasets.d.seed"),
+            *("runs.r.objective", "runs.r.beta", "runs.r.epocs"),
+        ]
+
+    def test_options_without_effect_are_named(self, faults):
+        assert faults(
+            f"{HEAD}runs: {{r: {{dataset: d, objective: mvae, weights: {{}}, dynamic_prior: geometric}}}}"
+        ) == [
+            "runs.r.weights: has no effect with mvae, only with mmjsd, mmvae; leave it out",
+            "runs.r.dynamic_prior: has no effect with mvae, only with mmjsd; leave it out",
+        ]
+
+    def test_options_are_of_datasets(self, faults):
+        assert faults(one_run("options: {beta: 1}"))[0].startswith("runs.r.options: unknown key; ")
+
     def test_unknown_key_lists_what_there_is_where_nothing_is_near(self, faults):
         assert faults("zzz: 1\n" + one_run()) == [
             "zzz: unknown key; known are seeds, datasets, training, evaluation, runs"
@@ -198,9 +221,9 @@ class TestFaults:
     def test_fault_of_the_shared_defaults_is_reported_there_and_once(self, faults):
         runs = "runs:\n" + "".join(f"  r{i}: {{dataset: d, objective: mvae}}\n" for i in range(3))
         assert faults(f"{HEAD}training: {{epochs: -1, foo: 2, weights: {{mnist: -1}}}}\n{runs}") == [
-            "training.weights.mnist: must be >= 0 (got -1)",
             "training.epochs: must be > 0 (got -1)",
-            f"training.foo: unknown key; known are {', '.join(params.Training.model_fields)}",
+            "training.weights.mnist: must be >= 0 (got -1)",
+            f"training.foo: unknown key; known are {', '.join(training_model().model_fields)}",
         ]
 
     def test_fault_of_a_run_that_overrides_a_faulty_default_is_its_own(self, faults):
@@ -338,3 +361,5 @@ class TestYaml:
         """YAML 1.1 takes these for 8 and 90."""
         assert faults(one_run("epochs: 010"))
         assert faults(one_run("epochs: 1:30"))
+        assert faults(one_run("epochs: 1_000"))
+        assert faults(one_run("epochs: 0o17"))

@@ -1,4 +1,3 @@
-import importlib
 import json
 from pathlib import Path
 
@@ -7,6 +6,7 @@ import pytest
 from mmjsd import params, pipeline, registry
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
+from mmjsd.pipeline.steps import Build, Classify, Curves, Track, Train
 from mmjsd.provenance.code import code_digests
 from mmjsd.provenance.records import Product
 
@@ -30,22 +30,26 @@ def chosen(tmp_path: Path) -> Params:
     return resolved(tmp_path / "params.yaml", TEXT)
 
 
+def products(chosen: Params) -> list[Product]:
+    return [step.product for step in pipeline.steps(chosen)]
+
+
 def by_name(chosen: Params) -> dict[str, Product]:
-    return {product.name: product for product in pipeline.products(chosen)}
+    return {product.name: product for product in products(chosen)}
 
 
 def test_each_product_comes_after_what_it_is_made_from(chosen: Params) -> None:
     there: set[Path] = set()
-    for product in pipeline.products(chosen):
+    for product in products(chosen):
         assert set(product.inputs) <= there, product.name
-        there |= set(product.outputs)
+        there |= {*product.outputs, product.record}
 
 
 def test_names_records_and_outputs_are_unique(chosen: Params) -> None:
-    products = pipeline.products(chosen)
-    assert len(products) == 2 + 6 + 4 * 2 * 2 + 2 + 4
-    assert len({product.name for product in products}) == len(products)
-    files = [path for product in products for path in (product.record, *product.outputs)]
+    made = products(chosen)
+    assert len(made) == 2 + 6 + 4 * 2 * 2 + 2 + 4
+    assert len({product.name for product in made}) == len(made)
+    files = [path for product in made for path in (product.record, *product.outputs)]
     assert len(set(files)) == len(files)
     assert not any(path.is_absolute() for path in files)
 
@@ -95,7 +99,7 @@ def of_faces(folder: Path) -> Product:
     for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
         (folder / name).touch()
     text = TEXT.replace("mnist_svhn_text, source: download", f"celeba, source: {json.dumps(str(folder))}")
-    return pipeline.dataset(resolved(folder.parent / "params.yaml", text), "others")
+    return Build(resolved(folder.parent / "params.yaml", text), dataset="others").product
 
 
 def test_files_of_a_folder_are_inputs_wherever_they_lie(tmp_path: Path) -> None:
@@ -123,49 +127,98 @@ def test_where_data_lie_is_no_parameter_of_the_curves(tmp_path: Path) -> None:
     found = []
     for name in ("one", "two"):
         of_faces(tmp_path / name)
-        found.append(pipeline.curves(params.load(tmp_path / "params.yaml"), "others"))
+        found.append(Curves(params.load(tmp_path / "params.yaml"), dataset="others").product)
     assert found[0].params == found[1].params
 
 
 def test_the_name_of_an_mlflow_run_has_the_seed_if_there_are_several(tmp_path: Path, chosen: Params) -> None:
-    assert pipeline.tracking(chosen, "js", 2).params["name"] == "js/seed-2"
+    assert Track(chosen, run="js", seed=2).product.params["name"] == "js/seed-2"
     one = resolved(tmp_path / "one.yaml", TEXT.replace("[1, 2]", "[2]"))
-    assert pipeline.tracking(one, "js", 2).params["name"] == "js"
+    assert Track(one, run="js", seed=2).product.params["name"] == "js"
 
 
 def test_unknown_names_are_refused_with_a_near_one(chosen: Params) -> None:
     with pytest.raises(MmjsdError, match=r"^moee: no such run; did you mean moe\?$"):
-        pipeline.training(chosen, "moee", 1)
+        Train(chosen, run="moee", seed=1)
     with pytest.raises(MmjsdError, match=r"^faces: no such dataset; there is digits, others$"):
-        pipeline.dataset(chosen, "faces")
+        Build(chosen, dataset="faces")
     with pytest.raises(MmjsdError, match=r"^txt: no such modality of digits; did you mean text\?$"):
-        pipeline.classifier(chosen, "digits", "txt")
+        Classify(chosen, dataset="digits", modality="txt")
 
 
 def test_the_code_of_each_step_is_found(chosen: Params) -> None:
-    for product in pipeline.products(chosen):
+    for product in products(chosen):
         assert code_digests(product.code)
 
 
+def modules_of(product: Product) -> set[str]:
+    """Those whose code makes it."""
+    return {name.partition(":")[0] for name in code_digests(product.code)}
+
+
 def test_no_step_depends_on_the_code_of_a_later_one(chosen: Params) -> None:
-    products = by_name(chosen)
-    data = set(code_digests(products["data build digits"].code))
-    training = set(code_digests(products["train js --seed 1"].code))
+    made = by_name(chosen)
+    data = modules_of(made["data build digits"])
+    training = modules_of(made["train js --seed 1"])
     assert not any("torch" in name or "models" in name or "training" in name for name in data)
     assert not any(name.startswith(("mmjsd.evaluation", "mmjsd.reporting")) for name in training)
     assert not any("standin" in name for name in training)
     assert "mmjsd.models.classifiers" not in training
 
 
-@pytest.mark.parametrize("group", ["modalities", "networks"])
-def test_code_that_is_found_by_name_counts(chosen: Params, group: str) -> None:
-    """A change of a kind of modality, or of a network, makes again what it made."""
-    named = set(registry.entries(group).values())
+@pytest.mark.parametrize("modality", registry.entries("modalities"))
+def test_the_code_of_kinds_of_modality_counts(chosen: Params, modality: str) -> None:
+    """As far as a step uses it: a change of it makes again what it made."""
+    module = registry.reference("modalities", modality)
+    made = by_name(chosen)
+    for command, used, unused in (
+        ("data build digits", {"DTYPE", "AXES", "ALPHABET"}, {"encoder", "vary", "draw"}),
+        ("classify digits mnist", {"as_input", "classifier_body", "vary"}, {"encoder", "draw"}),
+        ("train js --seed 1", {"as_input", "encoder", "decoder", "log_likelihood"}, {"vary", "draw"}),
+        ("evaluate js --seed 1", {"as_input", "encoder", "decoder", "classifier_body"}, {"vary", "draw"}),
+        ("figures js --seed 1", {"as_input", "encoder", "decoder", "likelihood_mean", "draw"}, {"vary"}),
+        ("track js --seed 1", {"encoder", "decoder", "log_likelihood"}, {"vary", "draw"}),
+    ):
+        counted = set(code_digests(made[command].code))
+        assert {f"{module}:{name}" for name in used} <= counted, command
+        assert not {f"{module}:{name}" for name in unused} & counted, command
+
+
+OF_MODELS = ("train", "evaluate", "figures", "track")
+
+
+@pytest.mark.parametrize("kind", registry.entries("datasets"))
+def test_the_code_of_the_networks_of_a_dataset_counts(tmp_path: Path, kind: str) -> None:
+    """And not that of others."""
+    chosen = resolved(
+        tmp_path / "params.yaml", TEXT.replace("digits: {kind: mnist_svhn_text", f"digits: {{kind: {kind}")
+    )
+    forms = registry.resolve("datasets", kind).MODALITIES.values()
+    networks = registry.entries("networks")
+    own = {networks[form] for form in forms if form in networks}
     for name, product in by_name(chosen).items():
-        if name.startswith(("train", "evaluate", "figures", "track")):
-            assert named <= set(code_digests(product.code)), name
-        if name.startswith("classify") and group == "modalities":
-            assert named <= set(code_digests(product.code)), name
+        counted = modules_of(product)
+        if name.startswith(tuple(f"{step} js" for step in OF_MODELS)):
+            assert counted & set(networks.values()) == own, name
+        if name.startswith(("data", "classify")):
+            assert not counted & set(networks.values()), name
+
+
+@pytest.mark.parametrize("objective", registry.entries("objectives"))
+def test_the_code_of_the_objective_of_a_run_counts(tmp_path: Path, objective: str) -> None:
+    """And not that of others."""
+    chosen = resolved(tmp_path / "params.yaml", TEXT.replace("mmjsd", objective))
+    places = registry.entries("objectives")
+    for name, product in by_name(chosen).items():
+        if name.startswith(tuple(f"{step} js" for step in OF_MODELS)):
+            assert set(code_digests(product.code)) & set(places.values()) == {places[objective]}, name
+
+
+@pytest.mark.parametrize("mean", registry.entries("means"))
+def test_the_code_of_the_dynamic_prior_of_a_run_counts(tmp_path: Path, mean: str) -> None:
+    text = TEXT.replace("objective: mmjsd", f"objective: mmjsd, dynamic_prior: {mean}")
+    training = by_name(resolved(tmp_path / "params.yaml", text))["train js --seed 1"]
+    assert registry.reference("means", mean) in code_digests(training.code)
 
 
 def test_a_step_uses_a_gpu_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +233,9 @@ def test_a_step_uses_a_gpu_where_there_is_one(tmp_path: Path, monkeypatch: pytes
     assert [pipeline.gpus(device) for device in devices] == [1, 0, 1, 1, 1, 1]
 
 
-def test_every_kind_has_a_builder() -> None:
-    assert all(callable(importlib.import_module(name).build) for name in pipeline.BUILDERS.values())
-    assert set(params.MODALITIES) == set(pipeline.BUILDERS)
+@pytest.mark.parametrize("kind", registry.entries("datasets"))
+def test_every_kind_of_dataset_has_what_the_steps_ask_of_it(kind: str) -> None:
+    found = registry.resolve("datasets", kind)
+    assert found.MODALITIES
+    assert found.LABELS in ("class", "attributes", None)
+    assert all(callable(getattr(found, name)) for name in ("build", "find_sources"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmjsd import environment
+from mmjsd.provenance import environment
 from support.pretended import pretended_gpu
 
 

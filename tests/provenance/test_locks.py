@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from mmjsd import locks
+from mmjsd.provenance import locks
 from mmjsd.provenance.locks import HOST, at_work, exclusive
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mmjsd import locks
+from mmjsd.provenance import locks
 if sys.argv[3:]:
     locks.fcntl.flock = lambda *_: (_ for _ in ()).throw(OSError(int(sys.argv[3]), "refused"))
 with getattr(locks, sys.argv[1])(Path(sys.argv[2])) as state:

@@ -18,15 +18,15 @@ EIGHT = """
 import os, sys
 from pathlib import Path
 import mlflow.pytorch
-from mmjsd import params, pipeline, tracking, training
+from mmjsd import params, tracking
+from mmjsd.pipeline.steps import Track
 
-chosen = params.load("params.yaml")
-product = pipeline.tracking(chosen, "js", 1)
+product = Track(params.load("params.yaml"), run="js", seed=1).product
 children = []
 for number in range(8):
     if not (child := os.fork()):
         product.params["name"] = f"js-{number}"
-        store = pipeline.store("tiny")
+        store = Path("data/tiny.h5")
         tracking.track(product.record.parent, store, experiment="tiny", key=f"js-{number}", **product.params)
         os._exit(0)
     children.append(child)

@@ -22,8 +22,10 @@ import pytest
 import scipy.io
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from mmjsd import checkpoint, params, pipeline
+from mmjsd import params
 from mmjsd.cli import main
 from mmjsd.data.decoding import Unreadable, WrongSize, decode
 from mmjsd.data.official.celeba_images import SHAPE, opened, read_face
@@ -33,8 +35,11 @@ from mmjsd.data.official.svhn import read_svhn
 from mmjsd.data.store import modalities_of, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities.preparation import Unfit
+from mmjsd.models import weights
 from mmjsd.models.classifiers import Classifier
-from mmjsd.provenance.records import staleness
+from mmjsd.pipeline.steps import Classify, Curves, Figures, Train
+from mmjsd.provenance.records import Product, staleness
+from mmjsd.training.checkpoint import Checkpoint
 from mmjsd.training.model_file import load_model
 from support.samples import make_split, make_store
 
@@ -83,36 +88,36 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
         chosen = params.load()
         assert main(["train", "js"]) == 0
         trained = {path: path.read_bytes() for path in (MODEL, HISTORY, RUN / "training.record.json")}
-        write = checkpoint.write
+        save = Checkpoint.save
 
-        def unplugged_after_an_epoch(path: Path, content: dict[str, Any]) -> None:
-            write(path, content)
+        def unplugged_after_an_epoch(*arguments: Any) -> None:
+            save(*arguments)
             raise Unplugged
 
-        patch.setattr(checkpoint, "write", unplugged_after_an_epoch)
+        patch.setattr(Checkpoint, "save", unplugged_after_an_epoch)
         with pytest.raises(Unplugged):
             main(["train", "js", "--force"])
-        patch.setattr(checkpoint, "write", write)
+        patch.setattr(Checkpoint, "save", save)
         for path, content in trained.items():
             path.write_bytes(content)
         for modality in modalities_of(store.splits["train"]):
             judge = Classifier(modality, 10)
-            for made in pipeline.classifier(chosen, "tiny", modality.name).outputs:
+            for made in Classify(chosen, dataset="tiny", modality=modality.name).product.outputs:
                 made.parent.mkdir(parents=True, exist_ok=True)
                 made.write_text("{}")
             judge.eval()(
                 torch.zeros(1, *modality.shape, dtype=torch.int64 if modality.kind == "text" else None)
             )
-            about = {"kind": "classifier", "modality": tuple(modality), "classes": 10, "score": 0.9}
-            write(made.with_name("model.safetensors"), about | {"weights": judge.state_dict()})
+            about = {"kind": "classifier", "modality": list(modality), "classes": 10, "score": 0.9}
+            weights.write(made.with_name("model.safetensors"), judge.state_dict(), about)
         numbers = {"meta/train_seconds": 1.0, "meta/evaluation_seconds/total": 1.0, "coherence/random": 0.5}
         numbers |= {"meta/train_samples_per_second": 9.0, "classifier/accuracy/mnist": 0.9}
         METRICS.write_text(json.dumps(numbers | {"meta/data_sha256": "0" * 64, "meta/device": "cpu"}))
         record: dict[str, Any] = {"inputs": {}, "outputs": {}, "params": {}, "made": {}}
         (RUN / "evaluation.record.json").write_text(json.dumps(record))
         CURVES.write_text("given,modality,precision,recall\nrandom,mnist,1.0,0.0\nrandom,mnist,0.5,0.5\n")
-        pictures = [pipeline.figures(chosen, "js", 1).outputs, pipeline.curves(chosen, "tiny").outputs]
-        for *images, captions in pictures:
+        for drawn in (Figures(chosen, run="js", seed=1), Curves(chosen, dataset="tiny")):
+            *images, captions = drawn.product.outputs
             captions.parent.mkdir(parents=True)
             for image in images:
                 Image.new("RGB", (4, 4)).save(image)
@@ -150,11 +155,25 @@ def assert_refused(path: Path, capsys: pytest.CaptureFixture[str], command: str 
     return line
 
 
+def training() -> Product:
+    return Train(params.load(), run="js", seed=1).product
+
+
 def rewritten(path: Path, change: Callable[[Any], None]) -> None:
-    """A file of weights with other content."""
-    content = torch.load(path, weights_only=True)
+    """A file of weights with other content, and what says that it is whole."""
+    if path == CHECKPOINT:
+        content = torch.load(path, weights_only=True)
+        change(content)
+        torch.save(content, path)
+        return
+    with safe_open(path, "pt") as file:
+        content = json.loads(file.metadata()["mmjsd"])
+        content["weights"] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(content)
-    torch.save(content, path)
+    tensors = content.pop("weights", {})
+    del content["sha256"]
+    noted = json.dumps({**content, "sha256": weights._digest(tensors, content)})
+    save_file(tensors, path, {"mmjsd": noted})
 
 
 def assert_flipped_bits_are_refused_or_of_no_effect(
@@ -248,6 +267,12 @@ def test_published_values_may_be_none(project: Path) -> None:
     assert main(READ_BY[PUBLISHED].split()) == 0
 
 
+def test_curves_may_be_none(project: Path) -> None:
+    """Where no modality is an image."""
+    CURVES.write_text(CURVES.read_text().splitlines(True)[0])
+    assert main(READ_BY[CURVES].split()) == 0
+
+
 # --- files of weights ---
 
 
@@ -273,27 +298,29 @@ def spoil_weights(change: Callable[[torch.Tensor], Any]) -> Callable[[dict], Non
 
 
 WEIGHTS: dict[str, Callable[[dict], Any]] = {
-    "code": say(weights=Code()),
     "another kind": say(kind="other"),
     "no weights": leave_out("weights"),
-    "weights of another type": say(weights=[1, 2]),
-    "a weight that is none": spoil_weights(lambda weight: "text"),
     "a weight of another shape": spoil_weights(lambda weight: weight[:1]),
     "a weight too many": lambda content: content["weights"].update(more=torch.zeros(1)),
     "a weight that is not finite": spoil_weights(lambda weight: weight * float("nan")),
 }
 OF_MODEL: dict[str, Callable[[dict], Any]] = {
     "no run": leave_out("run"),
+    "a run of an unknown objective": lambda content: content["run"].update(objective="other"),
     "a run of unknown parameters": lambda content: content["run"].update(size=3),
     "a run far too large": lambda content: content["run"].update(shared_latent=10**9),
     "modalities of another shape": lambda content: content.update(
         modalities=[("mnist", "image", (9, 9), 81)]
     ),
+    "modalities of an unknown kind": say(modalities=[("mnist", "sound", (9,), 9)]),
     "modalities that are none": say(modalities=[1]),
     "a seed that is text": say(seed="one"),
     "no name": leave_out("name"),
 }
 OF_CHECKPOINT: dict[str, Callable[[dict], Any]] = {
+    "code": say(weights=Code()),
+    "weights of another type": say(weights=[1, 2]),
+    "a weight that is none": spoil_weights(lambda weight: "text"),
     "no fingerprint": leave_out("fingerprint"),
     "no optimiser": leave_out("optimiser"),
     "no history": leave_out("history"),
@@ -328,6 +355,31 @@ def test_weights_of_other_content_are_refused(
     assert not Path("executed").exists()
 
 
+@pytest.mark.parametrize("path", [MODEL, JUDGE])
+@pytest.mark.parametrize("content", [Code(), {"weights": Code()}, {"kind": "model", "weights": {}}])
+def test_a_pickle_in_place_of_weights_is_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], path: Path, content: Any
+) -> None:
+    torch.save(content, path)
+    assert_refused(path, capsys)
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("path", [MODEL, JUDGE])
+@pytest.mark.parametrize(
+    "said",
+    [None, {"mmjsd": ""}, {"mmjsd": "[1]"}, {"mmjsd": "null"}, {"mmjsd": "{}"}, {"mmjsd": "[" * 100_000}],
+    ids=["nothing", "empty", "list", "null", "object", "nested deeply"],
+)
+def test_weights_of_which_something_else_is_said_are_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], path: Path, said: dict[str, str] | None
+) -> None:
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, said)
+    assert_refused(path, capsys)
+
+
 @pytest.mark.parametrize(("path", "other"), [(MODEL, JUDGE), (JUDGE, MODEL), (CHECKPOINT, MODEL)])
 def test_weights_in_the_wrong_place_are_refused(
     project: Path, capsys: pytest.CaptureFixture[str], path: Path, other: Path
@@ -344,12 +396,24 @@ def test_weights_in_double_precision_are_the_same(project: Path) -> None:
 
 
 def test_a_flipped_bit_in_weights_is_refused_or_of_no_effect(project: Path) -> None:
-    """torch alone takes such files for intact ones, and their weights as they are."""
+    """The library alone takes such files for intact ones, and their weights as they are."""
 
     def read() -> list[torch.Tensor]:
         return list(load_model(RUN)[0].state_dict().values())
 
     assert_flipped_bits_are_refused_or_of_no_effect(MODEL, read, torch.equal)
+
+
+@pytest.mark.parametrize("number", [b'"epochs": 2', b'"seed": 1', b'"beta": 2.5', b'"name": "js"'])
+def test_another_number_in_what_is_said_of_weights_is_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], number: bytes
+) -> None:
+    content = MODEL.read_bytes()
+    written = number.replace(b'"', b'\\"')
+    assert content.count(written) == 1
+    changed = written.replace(b"2", b"3").replace(b"1", b"4").replace(b"js", b"jt")
+    MODEL.write_bytes(content.replace(written, changed))
+    assert "damaged" in assert_refused(MODEL, capsys)
 
 
 # --- stores ---
@@ -427,7 +491,7 @@ TEXTS: dict[str, tuple[Path, Callable[[str], str]]] = {
     "history: a cell that is no number": (HISTORY, lambda text: text.rstrip()[:-1] + "x\n"),
     "history: a null character": (HISTORY, lambda text: text[:-5] + "\0" + text[-5:]),
     "history: an endless cell": (HISTORY, lambda text: text + "1" * 200_000),
-    "curves: header alone": (CURVES, lambda text: text.splitlines(True)[0]),
+    "curves: without its header": (CURVES, lambda text: "".join(text.splitlines(True)[1:])),
     "curves: other columns": (CURVES, lambda text: text.replace("recall", "call")),
     "curves: no number": (CURVES, lambda text: text.replace("0.0", "O.O")),
     "curves: an endless cell": (CURVES, lambda text: text + "random,mnist," + "1" * 200_000),
@@ -487,7 +551,7 @@ def flip_a_bit(path: Path) -> None:
 def test_what_a_damaged_record_belongs_to_is_made_again(
     project: Path, change: Callable[[Path], None]
 ) -> None:
-    product = pipeline.training(params.load(), "js", 1)
+    product = training()
     assert staleness(product) is None
     change(product.record)
     assert staleness(product)
@@ -509,7 +573,7 @@ def test_a_damaged_record_is_refused_by_those_who_tell_of_it(
 
 
 def test_a_folder_in_place_of_a_record_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = pipeline.training(params.load(), "js", 1).record
+    record = training().record
     folder(record)
     assert_refused(record, capsys, "train js")
 
@@ -519,7 +583,7 @@ def test_a_folder_in_place_of_a_record_is_refused(project: Path, capsys: pytest.
 )
 def test_a_flipped_bit_is_a_reason_to_make_it_again(project: Path, path: Path, reason: str) -> None:
     flip_a_bit(path)
-    assert staleness(pipeline.training(params.load(), "js", 1)) == f"{reason}: {path}"
+    assert staleness(training()) == f"{reason}: {path}"
 
 
 # --- sources ---

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.hostile import MISSING, NOT_FOR_SNAKEMAKE, hostile
 
 from mmjsd import pipeline
 from support.disturbed import leftovers, logged, numbers
+from support.hostile import MISSING, NOT_FOR_SNAKEMAKE, hostile
 from support.project import REPOSITORY, Project
 
 RUN = "results/tiny/js/seed-1"

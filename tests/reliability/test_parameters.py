@@ -5,6 +5,7 @@ Never an exception of another kind, never a run that starts and dies of its para
 
 import copy
 import itertools
+import math
 import re
 from pathlib import Path
 from typing import Any, Literal, get_origin
@@ -15,13 +16,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmjsd import params, pipeline
+from mmjsd import params, pipeline, registry
 from mmjsd.data.batches import Batch
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Modality
-from mmjsd.objectives import OBJECTIVES
 from mmjsd.params import ParameterError, Params, Run
-from mmjsd.training.model_file import build_model
+from mmjsd.params.model import all_options, dataset_model, evaluation_model, run_model, training_model
+from mmjsd.training.model_file import build
 
 ROOT = Path(__file__).parents[2]
 INTACT = [(ROOT / name).read_text() for name in ("params.yaml", "configs/paper-celeba.yaml")]
@@ -61,9 +62,9 @@ KEYS = sorted(
         *("digits", "text", "mnist", "image", "prior", "epoch", "sound", "<<"),
         *params.Params.model_fields,
         *params.Dataset.model_fields,
-        *params.DatasetOptions.model_fields,
         *params.Run.model_fields,
         *params.Evaluation.model_fields,
+        *(option for group in ("datasets", "objectives", "metrics") for option in all_options(group)),
     }
 )
 
@@ -83,7 +84,8 @@ values = st.recursive(
     | st.sampled_from(NUMBERS)
     | st.sampled_from(NAMES)
     | st.sampled_from(KEYS)
-    | st.sampled_from(["download", "mvae", "celeba", "mnist_svhn_text", "arithmetic", "cuda:007", "cuda:٣"])
+    | st.sampled_from(["download", "cuda:007", "cuda:٣"])
+    | st.sampled_from([name for group in registry.BUILT_IN for name in registry.entries(group)])
     | st.text(max_size=8)
     | st.builds(nested, st.integers(1, 60)),
     lambda inner: (
@@ -231,7 +233,7 @@ def refused_or_resolved(path: Path) -> Params | None:
         return None
     folders = [dataset.source for dataset in found.datasets.values()]
     try:
-        products = pipeline.products(found)
+        products = [step.product for step in pipeline.steps(found)]
     except MmjsdError as refusal:  # of a source that is a folder of something else
         told = str(refusal)
         assert told.startswith(tuple(f"{Path(source)}: no " for source in folders))
@@ -245,14 +247,14 @@ def refused_or_resolved(path: Path) -> Params | None:
     return found
 
 
-MODALITIES = {
-    "mnist_svhn_text": [
-        Modality("mnist", "image", (1, 28, 28), 784),
-        Modality("svhn", "image", (3, 32, 32), 3072),
-        Modality("text", "text", (8,), 8),
-    ],
-    "celeba": [Modality("image", "image", (3, 64, 64), 3 * 64 * 64), Modality("text", "text", (256,), 256)],
-}
+def modalities_of(dataset: str) -> list[Modality]:
+    """Those of a kind of dataset, in the form that its store has them."""
+    found = []
+    for name, form in registry.resolve("datasets", dataset).MODALITIES.items():
+        kind, _, shape = form.partition(" ")
+        sides = tuple(map(int, shape.split("x")))
+        found.append(Modality(name, kind, sides, math.prod(sides)))
+    return found
 
 
 def assert_makes_a_step(run: Run, kind: str) -> None:
@@ -264,16 +266,18 @@ def assert_makes_a_step(run: Run, kind: str) -> None:
     }
     run = run.model_copy(update=small)
     torch.manual_seed(0)
-    model = build_model(MODALITIES[kind], run)
+    modalities = modalities_of(kind)
+    objective = build(modalities, run)
+    model = objective.model
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
     batch = Batch(
         {
             m.name: torch.rand(2, *m.shape) if m.kind == "image" else torch.randint(70, (2, *m.shape))
-            for m in MODALITIES[kind]
+            for m in modalities
         },
         None,
     )
-    loss, _ = OBJECTIVES[run.objective](MODALITIES[kind], run)(model, batch)
+    loss, _ = objective(batch)
     loss.backward()
     optimiser.step()
     assert torch.isfinite(loss)
@@ -305,15 +309,16 @@ def edge(field: Any, largest: bool) -> Any:
 
 
 @pytest.mark.parametrize("largest", [True, False])
-@pytest.mark.parametrize("kind", MODALITIES)
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("kind", registry.entries("datasets"))
+@pytest.mark.parametrize("objective", registry.entries("objectives"))
 def test_all_limits_at_once_make_a_step(objective: str, kind: str, largest: bool) -> None:
-    limits = {name: edge(field, largest) for name, field in params.Training.model_fields.items()}
+    limits = {name: edge(field, largest) for name, field in run_model(objective).model_fields.items()}
+    assert limits["beta"] == (1e4 if largest else 0)
     limits["likelihood_scale"] = 1e-4 if largest else 1e4  # the loss is divided by it
-    weights = dict.fromkeys((m.name for m in MODALITIES[kind]), 1e4 if largest else 0.0)
-    run = Run(
+    weights = dict.fromkeys((m.name for m in modalities_of(kind)), 1e4 if largest else 0.0)
+    run = params.make_run(
+        objective,
         dataset="d",
-        objective=objective,
         style_weights=weights,
         reconstruction_weights=weights,
         **{name: value for name, value in limits.items() if value is not None},
@@ -322,7 +327,11 @@ def test_all_limits_at_once_make_a_step(objective: str, kind: str, largest: bool
 
 
 def test_every_number_has_an_upper_limit() -> None:
-    sections = (params.DatasetOptions, params.Training, params.Evaluation)
+    options = dataset_model(None).model_fields["options"].annotation
+    sections = (options, training_model(), evaluation_model())
+    assert {"standin_train", "beta", "random_samples"} <= {
+        name for section in sections for name in section.model_fields
+    }
     for name, field in itertools.chain(*(section.model_fields.items() for section in sections)):
         if get_origin(field.annotation) is not Literal and re.search("int|float", str(field.annotation)):
             assert "le=" in repr(field), name
@@ -339,7 +348,7 @@ RUNS = "runs: {r: {dataset: d, objective: mvae}}\n"
     "content",
     {
         "unknown keys": BOMB + DATASETS + RUNS,
-        "as a value": BOMB + DATASETS + "runs: {r: {dataset: d, objective: mvae, weights: *a11}}\n",
+        "as a value": BOMB + DATASETS + "runs: {r: {dataset: d, objective: mmvae, weights: *a11}}\n",
         "as seeds": BOMB + "seeds: *a11\n" + DATASETS + RUNS,
         "as a key": BOMB + "? *a11\n: 1\n" + DATASETS + RUNS,
         "merged": BOMB.replace("[x,x,x,x,x,x,x,x,x,x]", "{x: 1}") + "<<: *a11\n" + DATASETS + RUNS,
@@ -376,7 +385,7 @@ def test_a_billion_values_by_aliases_are_refused(tmp_path: Path, content: str) -
         (RUNS.replace("mvae", "mvae, batch_size: 1"), "runs.r.batch_size: must be >= 2 (got 1)"),
         (RUNS.replace("mvae", "mvae, device: cuda:007"), "runs.r.device: must be auto, cpu, cuda, "),
         (
-            RUNS.replace("mvae", "mvae, weights: {mnist: 1e-300, svhn: 0, text: 0, prior: 1}"),
+            RUNS.replace("mvae", "mmvae, weights: {mnist: 1e-300, svhn: 0, text: 0, prior: 1}"),
             "runs.r.weights: at least one modality needs a weight >= 1e-06",
         ),
         (

@@ -126,7 +126,8 @@ class Project:
     def products(self) -> list[Product]:
         """All of them, as seen from the folder."""
         with contextlib.chdir(self.folder):
-            return pipeline.products(params.load("params.yaml"), REPOSITORY / pipeline.PUBLISHED)
+            steps = pipeline.steps(params.load("params.yaml"), {"published": REPOSITORY / pipeline.PUBLISHED})
+            return [step.product for step in steps]
 
     def product(self, step: str) -> Product:
         return next(product for product in self.products if product.name == step)

@@ -169,7 +169,7 @@ def test_an_artifact_edited_by_hand_is_found_and_made_again(repository: Reposito
 
 def test_a_product_that_is_rebuilt_the_same_leaves_the_others(repository: Repository) -> None:
     with (repository.folder / "src/mmjsd/data/kinds/mnist_svhn_text.py").open("a") as code:
-        code.write("\nMORE = 1\n")
+        code.write("\nassert True\n")
     before = repository.bytes()
     outcome = repository.snakemake()
     assert outcome.code == 0, outcome.output
@@ -192,7 +192,7 @@ def test_a_queued_experiment_runs_the_code_of_its_commit(repository: Repository)
     repository.commit("Say beta")
     queued = repository.dvc("exp", "run", "--queue", "--name", "queued", "--set-param", "runs.moe.beta=5")
     assert queued.code == 0, queued.output
-    with (repository.folder / "src/mmjsd/training.py").open("a") as code:
+    with (repository.folder / "src/mmjsd/training/loop.py").open("a") as code:
         code.write("\nraise RuntimeError('edited meanwhile')\n")
     ran = repository.dvc("exp", "run", "--run-all")
     assert ran.code == 0, ran.output
@@ -205,23 +205,23 @@ def test_a_queued_experiment_runs_the_code_of_its_commit(repository: Repository)
 def test_a_copy_runs_its_own_code(repository: Repository) -> None:
     del repository.environment["PYTHONPATH"]
     with (repository.folder / "src/mmjsd/reporting/tables.py").open("a") as code:
-        code.write("\nprint('the code of this copy')\n")
+        code.write("\nimport sys\n\nsys.stdout.write('the code of this copy\\n')\n")
     outcome = repository.snakemake()
     assert outcome.code == 0, outcome.output
     assert "results/comparison.record.json: to be made again (other code" in outcome.output
     assert "the code of this copy" in (repository.folder / "logs/compare.log").read_text()
 
 
-def test_code_makes_again_what_depends_on_it_and_a_comment_nothing(repository: Repository) -> None:
+def test_code_makes_again_what_depends_on_it_and_no_more(repository: Repository) -> None:
     code = repository.folder / "src/mmjsd/reporting/tables.py"
     text = code.read_text()
-    code.write_text("# a comment\n" + text)
+    code.write_text("# a comment\n" + text + "\n\ndef more() -> int:\n    return 1\n")
     before = repository.contents()
     outcome = repository.dvc("repro")
     assert outcome.jobs == set(), outcome.output
     assert repository.contents() == before
     repository.agree()
-    code.write_text(text + "\nMORE = 1\n")
+    code.write_text(text + "\nassert True\n")
     outcome = repository.dvc("repro")
     assert "comparing the runs" in outcome.jobs, outcome.output
     assert not any(job.startswith(("training", "evaluating", "building")) for job in outcome.jobs)

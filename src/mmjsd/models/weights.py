@@ -34,7 +34,7 @@ def write(path: Path, weights: Weights, about: Mapping[str, Any]) -> None:
     if wrong := not_finite(weights):
         raise MmjsdError(f"{path}: not written, for its weights are not finite ({', '.join(wrong)})")
     # one entry: of several, the library writes one first and then another
-    noted = json.dumps({**about, "sha256": _digest(weights)}, allow_nan=False)
+    noted = json.dumps({**about, "sha256": _digest(weights, about)}, allow_nan=False)
     atomic_write(path, save(weights, {"mmjsd": noted}))
 
 
@@ -65,8 +65,8 @@ def read(path: Path, kind: str, remedy: str) -> tuple[dict[str, Tensor], dict[st
         raise MmjsdError(f"{path}: damaged, or not a file of weights; {remedy}") from None
     if not isinstance(about, dict) or about.get("kind") != kind:
         raise MmjsdError(f"{path}: not a {kind}; {remedy}")
-    if about.get("sha256") != _digest(weights):
-        raise MmjsdError(f"{path}: damaged, its weights are not those that were written; {remedy}")
+    if about.pop("sha256", None) != _digest(weights, about):
+        raise MmjsdError(f"{path}: damaged, its content is not what was written; {remedy}")
     if wrong := not_finite(weights):
         raise MmjsdError(f"{path}: its weights are not finite ({', '.join(wrong[:3])}); {remedy}")
     return weights, about
@@ -100,8 +100,8 @@ def unpickled(path: Path, remedy: str) -> Any:
         raise MmjsdError(f"{path}: damaged, or not a file of weights; {remedy}") from None
 
 
-def _digest(weights: Weights) -> str:
-    digest = hashlib.sha256()
+def _digest(weights: Weights, about: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(f"{name} {weights[name].dtype} {tuple(weights[name].shape)}\n".encode())
         digest.update(weights[name].reshape(-1).view(torch.uint8).numpy().data)

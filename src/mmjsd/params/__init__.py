@@ -19,10 +19,8 @@ from mmjsd.params.model import (
     Params,
     Run,
     Training,
-    all_options,
     dataset_model,
     evaluation_model,
-    fields,
     run_model,
     training_model,
 )
@@ -92,9 +90,7 @@ def make_evaluation(**values: Any) -> Evaluation:
 
 def schema() -> str:
     """JSON schema of the parameter file, for editors."""
-    options = create_model("Options", __base__=Section, **fields(all_options("datasets")))
-    dataset = create_model("Dataset", __base__=Dataset, options=(options, options()))
-    run = create_model("Run", __base__=Run, **fields(all_options("objectives")))
+    dataset, run = dataset_model(None), run_model(None)
     types: dict[str, Any] = {"datasets": dict[str, dataset], "runs": dict[str, run]}  # type: ignore[valid-type]
     types |= {"training": training_model(), "evaluation": evaluation_model()}
     sections: dict[str, Any] = {name: (kind, Params.model_fields[name]) for name, kind in types.items()}
@@ -121,40 +117,39 @@ class _Resolver:
         runs = {name: self.run(name, self.raw["runs"][name]) for name in given}
         params = Params.model_construct(
             seeds=outline.seeds,
-            datasets={name: dataset for name, dataset in datasets.items() if dataset},
+            datasets=datasets,
             training=training,
             evaluation=evaluation,
-            runs={name: run for name, run in runs.items() if run},
+            runs=runs,
         )
         self.lines += faults.cross_faults(params)
         return params, self.lines
 
-    def dataset(self, name: str, raw: Any) -> Dataset | None:
-        kind = _mapping(raw).get("kind")
-        if not isinstance(kind, str) or kind in entries("datasets"):
-            model = dataset_model(kind) if isinstance(kind, str) else Dataset
-            return self.section(model, raw, "datasets", name)
-        self.lines.append(faults.not_one_of(f"datasets.{name}.kind", kind, "datasets"))
-        return None
+    def dataset(self, name: str, raw: Any) -> Dataset:
+        kind = self.chosen(_mapping(raw).get("kind"), "datasets", f"datasets.{name}.kind")
+        return self.section(dataset_model(kind), raw, "datasets", name)
 
-    def run(self, name: str, raw: Any) -> Run | None:
+    def run(self, name: str, raw: Any) -> Run:
         own, shared = _mapping(raw), _mapping(self.raw.get("training"))
-        objective = own.get("objective")
-        if not isinstance(objective, str):
-            model: type[Run] = create_model("Run", __base__=Run, **fields(all_options("objectives")))
-        elif objective in entries("objectives"):
-            model = run_model(objective)
-        else:
-            self.lines.append(faults.not_one_of(f"runs.{name}.objective", objective, "objectives"))
-            return None
+        objective = self.chosen(own.get("objective"), "objectives", f"runs.{name}.objective")
+        model = run_model(objective)
         if not isinstance(raw, dict):
             return self.section(model, raw, "runs", name)
-        for key in own.keys() - model.model_fields.keys() & all_options("objectives").keys():
+        for key in [key for key in own if objective and faults.without_effect(key, objective)]:
             self.lines.append(f"runs.{name}.{faults.without_effect(key, str(objective))}")
             del own[key]
         # of the shared defaults, what concerns it; their faults are told where they stand
         inherited = {key: value for key, value in shared.items() if key in model.model_fields}
         return self.section(model, {**inherited, **own}, "runs", name, silent=inherited.keys() - own.keys())
+
+    def chosen(self, value: Any, group: str, where: str) -> str | None:
+        """The value, if it is an entry of the group; another text is noted as a fault."""
+        if not isinstance(value, str):
+            return None  # a fault of its section
+        if value in entries(group):
+            return value
+        self.lines.append(faults.not_one_of(where, value, group))
+        return None
 
     def section(self, model: type[S], raw: Any, *where: str, silent: Collection[str] = ()) -> S:
         """The section, or what is sound of it; its faults are noted, but for those of the silent keys."""
@@ -165,7 +160,7 @@ class _Resolver:
         for fault in found:
             inner = fault["loc"]
             if not (inner and inner[0] in silent):
-                of_options = inner[:1] == ("options",)
+                of_options = len(inner) > 1 and inner[0] == "options"
                 known: Any = model.model_fields["options"].annotation if of_options else model
                 names = getattr(known, "model_fields", {})
                 self.lines.append(faults.explain({**fault, "loc": (*where, *inner)}, names))

@@ -149,14 +149,18 @@ def _run_faults(run: Run, datasets: Mapping[str, Dataset]) -> Iterator[str]:
             f"kl_warmup_epochs: must be <= epochs, or beta is never reached "
             f"(got {run.kl_warmup_epochs} of {run.epochs} epochs)"
         )
-    if run.dataset not in datasets:
-        yield f"dataset: no such dataset{did_you_mean(run.dataset, datasets)} (got {run.dataset!r})"
-    elif run.objective in entries("objectives"):
-        yield from _weight_faults(run, datasets[run.dataset].modalities)
+    dataset = getattr(run, "dataset", None)
+    if dataset is None:
+        return
+    if dataset not in datasets:
+        yield f"dataset: no such dataset{did_you_mean(dataset, datasets)} (got {dataset!r})"
+    elif getattr(datasets[dataset], "kind", None) in entries("datasets"):
+        yield from _weight_faults(run, datasets[dataset].modalities)
 
 
 def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
-    options = options_of("objectives", run.objective)
+    known_objective = getattr(run, "objective", None) in entries("objectives")
+    options = options_of("objectives", run.objective) if known_objective else all_options("objectives")
     for key, option in options.items():
         if option.annotation != Weights:
             continue

@@ -142,16 +142,18 @@ class Params(Section):
 
 
 @cache
-def dataset_model(kind: str) -> type[Dataset]:
-    """The section of a dataset of a kind, with the options that its builder declares."""
-    options = create_model("Options", __base__=Section, **fields(options_of("datasets", kind)))
+def dataset_model(kind: str | None) -> type[Dataset]:
+    """The section of a dataset of a kind, with the options that its builder declares; None: of any."""
+    declared = all_options("datasets") if kind is None else options_of("datasets", kind)
+    options = create_model("Options", __base__=Section, **fields(declared))
     return create_model("Dataset", __base__=Dataset, options=(options, options()))
 
 
 @cache
-def run_model(objective: str) -> type[Run]:
-    """The section of a run, with the options that its objective declares."""
-    return create_model("Run", __base__=Run, **fields(options_of("objectives", objective)))
+def run_model(objective: str | None) -> type[Run]:
+    """The section of a run, with the options that its objective declares; None: of any."""
+    declared = all_options("objectives") if objective is None else options_of("objectives", objective)
+    return create_model("Run", __base__=Run, **fields(declared))
 
 
 @cache

@@ -1,15 +1,18 @@
 """YAML files as people write them: YAML 1.2, in which 1e-3 is a number and `on` a word."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, SafeConstructor
-from ruamel.yaml.nodes import MappingNode
+from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from mmjsd.errors import MmjsdError
 
 __all__ = ["read_yaml"]
+
+_DECIMAL = re.compile("[-+]?(0|[1-9][0-9]*)")
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -54,3 +57,10 @@ class _Constructor(SafeConstructor):
             )
             problem = f"key {key.value!r} is given twice"
             raise ConstructorError(None, None, problem, error.problem_mark) from None
+
+    def construct_yaml_int(self, node: ScalarNode) -> Any:
+        # of 010, 0o17 and 1_000 programs read different numbers
+        return super().construct_yaml_int(node) if _DECIMAL.fullmatch(node.value) else node.value
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)

@@ -1,6 +1,7 @@
 """The pipeline: its steps, and all products of a parameter file."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mmjsd.params import Params
@@ -17,6 +18,4 @@ def steps(params: Params, options: Mapping[str, Any] | None = None) -> list[Step
 
 def gpus(device: str) -> int:
     """Count the GPUs that a step with this `device` parameter uses: one where there is any."""
-    from pathlib import Path
-
     return int(device != "cpu" and any(Path("/dev").glob("nvidia[0-9]*")))

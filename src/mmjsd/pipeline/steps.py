@@ -412,7 +412,8 @@ class Track(_OfRun):
         return {key: self.values[key] for key in self.keys}
 
     def code(self) -> list[str]:
-        return ["mmjsd.tracking:track"]
+        # the model is logged as a pickle, which names the classes that it consists of
+        return ["mmjsd.tracking:track", *_code_of(self.run, self.dataset)]
 
     def effect(self) -> str | None:
         return why_gone(self.path("mlflow.json"))
