@@ -132,9 +132,9 @@ class Classify(Step):
 
     @classmethod
     def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
-        for choice in Build.choices(params):
-            for modality in params.datasets[choice["dataset"]].modalities:
-                yield {**choice, "modality": modality}
+        for key in used_datasets(params):
+            if params.datasets[key].labels is not None:  # what is to be learnt
+                yield from ({"dataset": key, "modality": name} for name in params.datasets[key].modalities)
 
 
 class _OfRun(Step):
@@ -241,10 +241,10 @@ class Evaluate(_OfRun):
 
     def inputs(self) -> list[Path]:
         judges = [
-            judge.path(name)
-            for modality in self.dataset.modalities
-            for judge in [Classify(self.given, dataset=self.run.dataset, modality=modality)]
-            for name in judge.outputs()
+            path
+            for choice in Classify.choices(self.given)
+            if choice["dataset"] == self.run.dataset
+            for path in _outputs(Classify(self.given, **choice))
         ]
         return [self.path("model.safetensors"), self.path("history.csv"), _store_of(self), *judges]
 
