@@ -23,16 +23,9 @@ __all__ = [
     "begun_again_and_again",
     "interrupted",
     "losses",
-    "taken_by",
     "train",
     "weights",
 ]
-
-
-def taken_by(objective: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options that an objective takes, or that are of every run."""
-    known = Run.model_fields.keys() | registry.options_of("objectives", objective).keys()
-    return {name: value for name, value in options.items() if name in known}
 
 
 def _variants() -> list[dict[str, Any]]:
