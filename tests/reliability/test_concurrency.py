@@ -18,7 +18,8 @@ EIGHT = """
 import os, sys
 from pathlib import Path
 import mlflow.pytorch
-from mmjsd import params, tracking
+from mmjsd import params
+from mmjsd.tracking import runs as tracking
 from mmjsd.pipeline.steps import Track
 
 product = Track(params.load("params.yaml"), run="js", seed=1).product

@@ -14,7 +14,7 @@ from mmjsd.pipeline.step import Step, entry
 from mmjsd.provenance.files import sha256_file
 from mmjsd.provenance.records import staleness
 from mmjsd.reporting.catalogue import CAPTIONS, Entry, dataset_figures, run_figures
-from mmjsd.tracking_store import why_gone
+from mmjsd.tracking.store import why_gone
 
 if TYPE_CHECKING:  # slow to import
     from mmjsd.data.store import Store
@@ -413,13 +413,13 @@ class Track(_OfRun):
 
     def code(self) -> list[str]:
         # the model is logged as a pickle, which names the classes that it consists of
-        return ["mmjsd.tracking:track", *_code_of(self.run, self.dataset)]
+        return ["mmjsd.tracking.runs:track", *_code_of(self.run, self.dataset)]
 
     def effect(self) -> str | None:
         return why_gone(self.path("mlflow.json"))
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
-        from mmjsd.tracking import track
+        from mmjsd.tracking.runs import track
 
         dataset, run, seed = (self.values[key] for key in ("dataset", "run", "seed"))
         track(self.path(), _store_of(self), experiment=dataset, key=f"{dataset}/{run}/{seed}", **params)
@@ -571,13 +571,13 @@ class Publish(_OfAll):
         return [*_outputs(Compare(self.given)), *_outputs(Report(self.given))]
 
     def code(self) -> list[str]:
-        return ["mmjsd.tracking:publish"]
+        return ["mmjsd.tracking.runs:publish"]
 
     def effect(self) -> str | None:
         return why_gone(self.path("mlflow.json"))
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
-        from mmjsd.tracking import publish
+        from mmjsd.tracking.runs import publish
 
         publish(self.inputs(), self.path("mlflow.json"))
 

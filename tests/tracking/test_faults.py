@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmjsd.tracking_faults import explain
+from mmjsd.tracking.faults import explain
 from support.answering import answering
 
 

@@ -14,11 +14,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from mmjsd import tracking
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Modality
 from mmjsd.params import make_dataset, make_evaluation, make_run
-from mmjsd.tracking_store import why_gone
+from mmjsd.tracking import runs as tracking_runs
+from mmjsd.tracking.store import why_gone
 from mmjsd.training.model_file import build, save_model
 
 MODALITIES = [Modality("mnist", "image", (1, 28, 28), 784), Modality("text", "text", (8,), 8)]
@@ -65,7 +65,7 @@ def track(folder: Path, **changes: Any) -> None:
         "dataset": make_dataset("mnist_svhn_text").model_dump(),
         "evaluation": make_evaluation().model_dump(),
     }
-    tracking.track(folder, Path("digits.h5"), **arguments | changes)
+    tracking_runs.track(folder, Path("digits.h5"), **arguments | changes)
 
 
 def client() -> Any:
@@ -156,13 +156,13 @@ def test_no_room_for_the_model(folder: Path, tmp_path: Path) -> None:
     """A limit of the size of files, as a full disk has it, in a process of its own."""
     code = (
         "import resource, signal, sys; from pathlib import Path; sys.path[:0] = sys.argv[1:]\n"
-        "import mlflow.pytorch, test_tracking\n"
+        "import mlflow.pytorch, test_runs\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, -1))\n"
-        f"test_tracking.track(Path({str(folder)!r}))"
+        f"test_runs.track(Path({str(folder)!r}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parent)], capture_output=True, text=True
+        [sys.executable, "-c", code, *map(str, Path(__file__).parents[:2])], capture_output=True, text=True
     )
     assert "the model cannot be written there" in done.stderr
     assert "name another folder in TMPDIR" in done.stderr

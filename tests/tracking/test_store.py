@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmjsd.tracking_store import tracking_store, why_gone, without_passwords
+from mmjsd.tracking.store import tracking_store, why_gone, without_passwords
 from support.answering import answering
 
 
@@ -156,8 +156,8 @@ def test_the_project_of_another_dvc_is_none_of_ours(
 def test_looking_does_not_import_mlflow() -> None:
     note("here")
     code = (
-        "import sys; from pathlib import Path; from mmjsd import pipeline, tracking_store\n"
-        "assert tracking_store.why_gone(Path('mlflow.json')) is None\n"
+        "import sys; from pathlib import Path; from mmjsd import pipeline; from mmjsd.tracking import store\n"
+        "assert store.why_gone(Path('mlflow.json')) is None\n"
         "assert not {'mlflow', 'numpy', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -25,8 +25,8 @@ from mmjsd.provenance.environment import describe
 from mmjsd.provenance.files import atomic_write, digest_of, sha256_file
 from mmjsd.provenance.locks import exclusive
 from mmjsd.provenance.records import read_record
-from mmjsd.tracking_faults import explain
-from mmjsd.tracking_store import TrackingStore, tracking_store, without_passwords
+from mmjsd.tracking.faults import explain
+from mmjsd.tracking.store import TrackingStore, tracking_store, without_passwords
 
 if TYPE_CHECKING:  # slow to import
     from torch.nn import Module
