@@ -20,6 +20,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="steps that tests/reliability/test_kill.py kills")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is no part of the inner loop: `pytest -m "not e2e"`."""
+    here = Path(__file__).parent
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if item.path.is_relative_to(here / "workflow") or item.path.is_relative_to(here / "reliability"):
+            item.add_marker("e2e")
+        elif names & {"made", "project"} or item.path.stem == "test_faces_end_to_end":
+            item.add_marker("e2e")
+
+
 torch.set_num_threads(1)  # more only get in each other's way on batches this small
 
 

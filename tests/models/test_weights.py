@@ -84,8 +84,8 @@ DAMAGES = {
         "damaged, or not a file of weights",
     ),
     "of another kind": (lambda path: weights.write(path, some(), {"kind": "classifier"}), "not a model"),
-    "a flipped bit": (flip_a_bit, "damaged, its weights are not those that were written"),
-    "two swapped": (swap_two, "damaged, its weights are not those that were written"),
+    "a flipped bit": (flip_a_bit, "damaged, its content is not what was written"),
+    "two swapped": (swap_two, "damaged, its content is not what was written"),
     "gone": (lambda path: path.unlink(), "no such file"),
 }
 

@@ -59,6 +59,7 @@ def test_only_a_good_state_is_saved(store, tmp_path, monkeypatch):
     assert torch.isfinite(saved(tmp_path)["epoch"]["losses"]).all()
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(not shutil.which("c++"), reason="compilation needs a C++ compiler")
 def test_resumes_exactly_when_compiled(store, tmp_path):
     compiled = {"run_options": {"compile": "on"}}

@@ -50,6 +50,7 @@ loop.train(make_run(epochs=1), store, folder / "auto", name="tiny", seed=1)
 """
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("compiler", "cause"),
     [

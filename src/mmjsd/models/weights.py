@@ -101,7 +101,7 @@ def unpickled(path: Path, remedy: str) -> Any:
 
 
 def _digest(weights: Weights, about: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, allow_nan=False).encode())
     for name in sorted(weights):
         digest.update(f"{name} {weights[name].dtype} {tuple(weights[name].shape)}\n".encode())
         digest.update(weights[name].reshape(-1).view(torch.uint8).numpy().data)
