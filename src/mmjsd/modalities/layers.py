@@ -11,14 +11,16 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmjsd.modalities.convolutions import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+
 __all__ = ["Characters", "Logits", "convolution", "grow", "halve", "halvings", "one_hot", "scaled", "shrink"]
 
 LEAST = 4
 """Sides up to this long are not halved."""
 
 _CONVOLUTIONS: dict[int, tuple[Any, Any]] = {
-    1: (nn.Conv1d, nn.ConvTranspose1d),
-    2: (nn.Conv2d, nn.ConvTranspose2d),
+    1: (Conv1d, ConvTranspose1d),
+    2: (Conv2d, ConvTranspose2d),
 }
 
 Sides = tuple[int, ...]

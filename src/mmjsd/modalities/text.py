@@ -123,10 +123,11 @@ def encoder(shape: Shape, width: float) -> "tuple[nn.Module, int]":
     """Default encoder: a 1-wide convolution to 128 channels, 4-wide ones of stride 2, 128 features."""
     from torch import nn
 
+    from mmjsd.modalities.convolutions import Conv1d
     from mmjsd.modalities.layers import Characters, halvings, scaled, shrink
 
     (channels,), sizes = scaled(width, CHANNELS), halvings(shape)
-    layers = [nn.Conv1d(len(ALPHABET), channels, 1), nn.ReLU()]
+    layers = [Conv1d(len(ALPHABET), channels, 1), nn.ReLU()]
     layers += shrink([channels] * (len(sizes) + 1), sizes)
     return Characters(len(ALPHABET), *layers), channels
 
@@ -135,11 +136,12 @@ def decoder(shape: Shape, latent: int, width: float) -> "nn.Module":
     """Default decoder: the mirror image of the encoder, to logits (B, L, A)."""
     from torch import nn
 
+    from mmjsd.modalities.convolutions import Conv1d
     from mmjsd.modalities.layers import Logits, grow, halvings, scaled
 
     (channels,), sizes = scaled(width, CHANNELS), halvings(shape)
     layers = grow(latent, [channels] * (len(sizes) + 1), sizes)
-    return Logits(*layers, nn.ReLU(), nn.Conv1d(channels, len(ALPHABET), 1))
+    return Logits(*layers, nn.ReLU(), Conv1d(channels, len(ALPHABET), 1))
 
 
 # --- Judged and drawn -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from mmjsd.modalities.convolutions import Conv2d, ConvTranspose2d
 from mmjsd.modalities.layers import scaled
 
 __all__ = ["decoder", "encoder"]
@@ -10,13 +11,13 @@ __all__ = ["decoder", "encoder"]
 def encoder(shape: tuple[int, ...], width: float) -> tuple[nn.Module, int]:
     first, second, third, features = scaled(width, 32, 64, 64, 128)
     body = nn.Sequential(
-        nn.Conv2d(shape[0], first, 4, stride=2, padding=1),
+        Conv2d(shape[0], first, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.Conv2d(first, second, 4, stride=2, padding=1),
+        Conv2d(first, second, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.Conv2d(second, third, 4, stride=2, padding=1),
+        Conv2d(second, third, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.Conv2d(third, features, 4),
+        Conv2d(third, features, 4),
         nn.ReLU(),
         nn.Flatten(),
     )
@@ -29,11 +30,11 @@ def decoder(shape: tuple[int, ...], latent: int, width: float) -> nn.Module:
         nn.Linear(latent, features),
         nn.ReLU(),
         nn.Unflatten(1, (features, 1, 1)),
-        nn.ConvTranspose2d(features, third, 4),
+        ConvTranspose2d(features, third, 4),
         nn.ReLU(),
-        nn.ConvTranspose2d(third, second, 4, stride=2, padding=1),
+        ConvTranspose2d(third, second, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.ConvTranspose2d(second, first, 4, stride=2, padding=1),
+        ConvTranspose2d(second, first, 4, stride=2, padding=1),
         nn.ReLU(),
-        nn.ConvTranspose2d(first, shape[0], 4, stride=2, padding=1),
+        ConvTranspose2d(first, shape[0], 4, stride=2, padding=1),
     )

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from mmjsd.modalities.convolutions import Conv1d, ConvTranspose1d
 from mmjsd.modalities.layers import one_hot, scaled
 from mmjsd.modalities.text import ALPHABET
 
@@ -12,11 +13,11 @@ class _Encoder(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv1d(len(ALPHABET), features, 1),
+            Conv1d(len(ALPHABET), features, 1),
             nn.ReLU(),
-            nn.Conv1d(features, features, 4, stride=2, padding=1),
+            Conv1d(features, features, 4, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv1d(features, features, 4),
+            Conv1d(features, features, 4),
             nn.ReLU(),
             nn.Flatten(),
         )
@@ -32,11 +33,11 @@ class _Decoder(nn.Module):
             nn.Linear(latent, features),
             nn.ReLU(),
             nn.Unflatten(1, (features, 1)),
-            nn.ConvTranspose1d(features, features, 4),
+            ConvTranspose1d(features, features, 4),
             nn.ReLU(),
-            nn.ConvTranspose1d(features, features, 4, stride=2, padding=1),
+            ConvTranspose1d(features, features, 4, stride=2, padding=1),
             nn.ReLU(),
-            nn.Conv1d(features, len(ALPHABET), 1),
+            Conv1d(features, len(ALPHABET), 1),
         )
 
     def forward(self, latent: Tensor) -> Tensor:
