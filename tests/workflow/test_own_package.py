@@ -217,10 +217,8 @@ def test_a_package_of_ones_own_goes_through_the_workflow(tmp_path: Path, package
     alone = project.run("evaluate joint --seed 1 --only loudness")
     assert alone.code == 0, alone.output
     again = json.loads((folders["tiny"] / "metrics.json").read_bytes())
-    assert {key for key in again if again[key] != metrics["tiny"][key]} <= {
-        "meta/evaluation_seconds/loudness",
-        "meta/evaluation_seconds/total",
-    }
+    changed = {key for key in again if again[key] != metrics["tiny"][key]}
+    assert {key.rpartition("/")[0] for key in changed} <= {"meta/evaluation_seconds"}
 
 
 def test_without_the_package_its_names_are_refused_in_a_line(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
+from mmjsd.params.reading import read_yaml
 from mmjsd.provenance.files import atomic_write
 
 __all__ = ["Section", "Table", "compare", "headline_of", "read_published", "sections"]
@@ -83,10 +82,7 @@ def read_published(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists() and not path.is_symlink():
         return []
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two of odd dates, deep nesting
-        raise MmjsdError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    entries = read_yaml(path) or []
     if not isinstance(entries, list):
         raise MmjsdError(f"{path}: must be a list of values")
     for number, entry in enumerate(entries, 1):
