@@ -45,7 +45,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
             even = even + F.pad(before[:, :-1], (0, 0, 1, 0))
             odd = odd + F.pad(after[:, 1:], (0, 0, 0, 1))
             out = torch.stack([even, odd], 2).flatten(1, 2)
-        return (out if self.bias is None else out + self.bias).transpose(1, 2)
+        return _plus(out, self.bias).transpose(1, 2)
 
 
 class Conv2d(nn.Conv2d):
@@ -66,14 +66,14 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         if x.shape[2:] == (1, 1) and not any((*self.padding, *self.output_padding)):
             weight = self.weight.permute(0, 2, 3, 1)
             out = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
-            return (out if self.bias is None else out + self.bias).permute(0, 3, 1, 2)
+            return _plus(out, self.bias).permute(0, 3, 1, 2)
         if x.device.type != "cpu":
             return super().forward(x)
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):
             x, weight = (tensor.to(torch.get_autocast_dtype("cpu")) for tensor in (x, weight))
         out = _Transposed.apply(x, weight, self.stride, self.padding, self.output_padding)
-        return out if self.bias is None else out + self.bias.to(out.dtype)[:, None, None]
+        return _plus(out.permute(0, 2, 3, 1), self.bias).permute(0, 3, 1, 2)
 
 
 class _Transposed(torch.autograd.Function):
@@ -95,3 +95,8 @@ class _Transposed(torch.autograd.Function):
         )
         by_x = F.conv2d(gradient, weight, None, ctx.stride, ctx.padding) if of_x else None
         return by_x, by_weight, None, None, None
+
+
+def _plus(out: Tensor, bias: Tensor | None) -> Tensor:
+    """Add the bias of the channels, which are last, in the precision of the output."""
+    return out if bias is None else out + bias.to(out.dtype)
