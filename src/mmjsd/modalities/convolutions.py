@@ -1,8 +1,9 @@
 """Convolutions that compute what those of `torch.nn` do, with the same parameters, in less time.
 
-What joins a whole input, or comes from a single point, is a matrix product and is computed as one. So are
-those along texts: windows of (B, L, channels) times the weights. The other transposed convolutions take their
-weight gradient from the convolution that they are the transpose of, for which oneDNN needs half the time.
+What joins a whole input, or comes from a single point, is a matrix product and is computed as one. So are those
+along texts: windows of (B, L, channels) times the weights. The other transposed convolutions take their weight
+gradient from the convolution that they are the transpose of, for which oneDNN needs half the time. (Residual
+networks of faces gain nothing, and those along long texts lose, for batches are normalised in another layout.)
 """
 
 from typing import Any
@@ -18,33 +19,35 @@ class Conv1d(nn.Conv1d):
     """(B, inputs, L) -> (B, outputs, L'), laid out as (B, L', outputs)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        (width,), (stride,), (padding,) = self.kernel_size, self.stride, self.padding  # type: ignore[str-unpack]
-        x = x.transpose(1, 2)
-        if padding:
-            x = F.pad(x, (0, 0, int(padding), int(padding)))
-        if width > 1:
-            x = x.unfold(1, width, stride).transpose(2, 3).flatten(2)
-        return F.linear(x, self.weight.transpose(1, 2).flatten(1), self.bias).transpose(1, 2)
+        if self.kernel_size == (1,):
+            windows = x.transpose(1, 2)
+        elif self.kernel_size == x.shape[2:] and self.padding == (0,):
+            windows = x.transpose(1, 2).flatten(1)[:, None]
+        elif _halves(self) and x.shape[2] % 2 == 0:
+            padded = F.pad(x.transpose(1, 2), (0, 0, 1, 1))
+            twos = padded.reshape(len(x), -1, 2 * x.shape[1])
+            windows = torch.cat([twos[:, :-1], twos[:, 1:]], 2)
+        else:
+            return super().forward(x)
+        return F.linear(windows, self.weight.transpose(1, 2).flatten(1), self.bias).transpose(1, 2)
 
 
 class ConvTranspose1d(nn.ConvTranspose1d):
     """(B, inputs, L) -> (B, outputs, L'), laid out as (B, L', outputs)."""
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        is_point = x.shape[2] == 1 and not any((*self.padding, *self.output_padding))
-        doubles = (*self.kernel_size, *self.stride, *self.padding, *self.output_padding) == (4, 2, 1, 0)
-        if not (is_point or doubles):
-            return super().forward(x)
-        weight = self.weight.transpose(1, 2)
-        parts = (x.transpose(1, 2) @ weight.flatten(1)).unflatten(2, weight.shape[1:])
-        if is_point:
-            out = parts[:, 0]
-        else:
-            # the outputs 2 i are of the inputs i and i - 1, the outputs 2 i + 1 of i and i + 1
-            after, even, odd, before = parts.unbind(2)
-            even = even + F.pad(before[:, :-1], (0, 0, 1, 0))
-            odd = odd + F.pad(after[:, 1:], (0, 0, 0, 1))
+        weight = self.weight.transpose(1, 2)  # (inputs, width, outputs)
+        if _is_point(self, x):
+            out = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
+        elif _halves(self) and self.output_padding == (0,):
+            # the outputs 2 i are of the inputs i - 1 and i, the outputs 2 i + 1 of i and i + 1
+            padded = F.pad(x.transpose(1, 2), (0, 0, 1, 1))
+            twos = torch.cat([padded[:, :-1], padded[:, 1:]], 2)
+            even = twos[:, :-1] @ torch.cat([weight[:, 3], weight[:, 1]])
+            odd = twos[:, 1:] @ torch.cat([weight[:, 2], weight[:, 0]])
             out = torch.stack([even, odd], 2).flatten(1, 2)
+        else:
+            return super().forward(x)
         return _plus(out, self.bias).transpose(1, 2)
 
 
@@ -63,7 +66,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     """(B, inputs, H, W) -> (B, outputs, H', W')."""
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        if x.shape[2:] == (1, 1) and not any((*self.padding, *self.output_padding)):
+        if _is_point(self, x):
             weight = self.weight.permute(0, 2, 3, 1)
             out = (x.flatten(1) @ weight.flatten(1)).unflatten(1, weight.shape[1:])
             return _plus(out, self.bias).permute(0, 3, 1, 2)
@@ -95,6 +98,16 @@ class _Transposed(torch.autograd.Function):
         )
         by_x = F.conv2d(gradient, weight, None, ctx.stride, ctx.padding) if of_x else None
         return by_x, by_weight, None, None, None
+
+
+def _halves(layer: Any) -> bool:
+    """Whether it halves a length, or doubles it, by windows of 4."""
+    return (*layer.kernel_size, *layer.stride, *layer.padding) == (4, 2, 1)
+
+
+def _is_point(layer: Any, x: Tensor) -> bool:
+    """Whether it makes all its output of a single point."""
+    return set(x.shape[2:]) == {1} and not any((*layer.padding, *layer.output_padding))
 
 
 def _plus(out: Tensor, bias: Tensor | None) -> Tensor:

@@ -2,7 +2,6 @@
 
 from torch import Tensor, nn
 
-from mmjsd.modalities.convolutions import Conv1d, ConvTranspose1d
 from mmjsd.modalities.layers import one_hot, scaled
 from mmjsd.modalities.text import ALPHABET
 from mmjsd.models.networks.residual import Block
@@ -18,7 +17,7 @@ class _Encoder(nn.Module):
         super().__init__()
         last = len(levels) - 2
         self.body = nn.Sequential(
-            Conv1d(len(ALPHABET), levels[0], 4, stride=2, padding=1, bias=False),
+            nn.Conv1d(len(ALPHABET), levels[0], 4, stride=2, padding=1, bias=False),
             *(Block(1, levels[i], levels[i + 1], whole=i == last) for i in range(last + 1)),
             nn.Flatten(),
         )
@@ -38,7 +37,7 @@ class _Decoder(nn.Module):
                 Block(1, levels[i + 1], levels[i], up=True, whole=i == last)
                 for i in reversed(range(last + 1))
             ),
-            ConvTranspose1d(levels[0], len(ALPHABET), 4, stride=2, padding=1),
+            nn.ConvTranspose1d(levels[0], len(ALPHABET), 4, stride=2, padding=1),
         )
 
     def forward(self, latent: Tensor) -> Tensor:

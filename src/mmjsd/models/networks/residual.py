@@ -6,11 +6,9 @@ changes the size; x is brought to it by a convolution of its own (He et al. 2016
 
 from torch import Tensor, nn
 
-from mmjsd.modalities.convolutions import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-
 __all__ = ["Block"]
 
-_CONVOLUTIONS = {1: (Conv1d, ConvTranspose1d), 2: (Conv2d, ConvTranspose2d)}
+_CONVOLUTIONS = {1: (nn.Conv1d, nn.ConvTranspose1d), 2: (nn.Conv2d, nn.ConvTranspose2d)}
 _NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
 
 
