@@ -1,9 +1,10 @@
 """Convolutions that compute what those of `torch.nn` do, with the same parameters, in less time.
 
-What joins a whole input, or comes from a single point, is a matrix product and is computed as one. So are those
-along texts: windows of (B, L, channels) times the weights. The other transposed convolutions take their weight
-gradient from the convolution that they are the transpose of, for which oneDNN needs half the time. (Residual
-networks of faces gain nothing, and those along long texts lose, for batches are normalised in another layout.)
+What joins a whole input, or comes from a single point, is a matrix product and is computed as one. So are
+those along texts: windows of (B, L, channels) times the weights. The other transposed convolutions take their
+weight gradient from the convolution that they are the transpose of, for which oneDNN needs half the time. The
+residual networks of faces gain nothing by it, and those of long texts lose: their batches are normalised in
+another layout.
 """
 
 from typing import Any
