@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from mmjsd import registry
 from support.pretended import pretended_gpu
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -47,3 +48,12 @@ def test_determinism_has_a_gpu_among_its_runs(monkeypatch):
         assert {
             runs[f"{p}-gpu{again}"]["device"] for p in ("float32", "bfloat16") for again in ("", "-again")
         } == {kind}
+
+
+def test_layers(monkeypatch, capsys):
+    options = ["--batch-size=2", "--turns=1", "--width=0.02"]
+    monkeypatch.setattr(sys, "argv", ["", *options])
+    benchmark("layers").main()
+    _, _, *rows = capsys.readouterr().out.strip().splitlines()
+    assert len(rows) == 2 * len(registry.entries("networks"))
+    assert all(float(row.split("|")[-2]) > 0 for row in rows)
