@@ -87,3 +87,21 @@ def test_gradients_only_where_they_are_wanted(case):
     ours(one).sum().backward()
     plain(other).sum().backward()
     assert largest_difference([one.grad], [other.grad]) < 1e-5
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *[("Conv1d", arguments) for arguments in ((7, 1), (7, 7, 1, 3), (7, 4, 2, 1))],
+        *[("ConvTranspose1d", arguments) for arguments in ((7, 4), (7, 4, 2, 1), (7, 4, 2, 1, 1))],
+    ],
+)
+def test_rows_are_texts(name, arguments, bias):
+    torch.manual_seed(1)
+    plain = getattr(nn, name)(5, *arguments, bias=bias)
+    ours = getattr(convolutions, f"Row{name}")(5, *arguments, bias=bias)
+    ours.load_state_dict(plain.state_dict())
+    rows = nn.Sequential(nn.Unflatten(2, (1, 12)), ours, nn.Flatten(2))
+    x = torch.randn(6, 5, 12)
+    assert largest_difference(run(rows, x), run(plain, x)) < 1e-6

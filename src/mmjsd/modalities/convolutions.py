@@ -2,9 +2,8 @@
 
 What joins a whole input, or comes from a single point, is a matrix product and is computed as one. So are
 those along texts: windows of (B, L, channels) times the weights. The other transposed convolutions take their
-weight gradient from the convolution that they are the transpose of, for which oneDNN needs half the time. The
-residual networks of faces gain nothing by it, and those of long texts lose: their batches are normalised in
-another layout.
+weight gradient from the convolution that they are the transpose of, for which oneDNN needs half the time.
+Networks that normalise batches of long texts take those as images of a single row, channels last.
 """
 
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
+__all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "RowConv1d", "RowConvTranspose1d"]
 
 
 class Conv1d(nn.Conv1d):
@@ -80,6 +79,22 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         return _plus(out.permute(0, 2, 3, 1), self.bias).permute(0, 3, 1, 2)
 
 
+class RowConv1d(nn.Conv1d):
+    """(B, inputs, 1, L) -> (B, outputs, 1, L')."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        stride, padding = (1, *self.stride), (0, *self.padding)
+        return F.conv2d(x, _as_rows(self.weight), self.bias, stride, padding)
+
+
+class RowConvTranspose1d(nn.ConvTranspose1d):
+    """(B, inputs, 1, L) -> (B, outputs, 1, L')."""
+
+    def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
+        stride, padding, more = (1, *self.stride), (0, *self.padding), (0, *self.output_padding)
+        return F.conv_transpose2d(x, _as_rows(self.weight), self.bias, stride, padding, more)
+
+
 class _Transposed(torch.autograd.Function):
     """A transposed convolution without bias, of which the gradients are those of a convolution."""
 
@@ -99,6 +114,11 @@ class _Transposed(torch.autograd.Function):
         )
         by_x = F.conv2d(gradient, weight, None, ctx.stride, ctx.padding) if of_x else None
         return by_x, by_weight, None, None, None
+
+
+def _as_rows(weight: Tensor) -> Tensor:
+    """The weights (outputs, inputs, 1, width), channels last, which makes the output so too."""
+    return weight.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 def _halves(layer: Any) -> bool:

@@ -151,16 +151,17 @@ def classifier_body(shape: Shape) -> "nn.Module":
     """Convolutions on token ids (B, L) or character probabilities (B, L, A), to judge a text as a whole."""
     from torch import nn
 
+    from mmjsd.modalities.convolutions import RowConv1d
     from mmjsd.modalities.layers import Characters
 
     wide = 3 if shape[0] <= 8 else 7  # of a long text, whole words must fit
-    layers: list[nn.Module] = [nn.LazyConv1d(64, 1), nn.ReLU()]
+    layers = [nn.Unflatten(2, (1, shape[0])), RowConv1d(len(ALPHABET), 64, 1), nn.ReLU()]
     for inputs in (64, 128):
         # a batch of a single value has no variance
-        norm = nn.BatchNorm1d(128) if shape[0] > 1 else nn.Identity()
-        layers += [nn.Conv1d(inputs, 128, wide, padding=wide // 2, bias=False), norm, nn.ReLU()]
+        norm = nn.BatchNorm2d(128) if shape[0] > 1 else nn.Identity()
+        layers += [RowConv1d(inputs, 128, wide, padding=wide // 2, bias=False), norm, nn.ReLU()]
     # a word counts wherever it stands
-    return Characters(len(ALPHABET), *layers, nn.AdaptiveMaxPool1d(1), nn.Flatten())
+    return Characters(len(ALPHABET), *layers, nn.AdaptiveMaxPool2d(1), nn.Flatten())
 
 
 def vary(x: "Tensor") -> "Tensor":
@@ -171,7 +172,7 @@ def vary(x: "Tensor") -> "Tensor":
 
     sharp = one_hot(x, len(ALPHABET)).transpose(1, 2)
     share = 0.5 * torch.rand(len(x), 1, 1, device=x.device)
-    noise = torch.rand_like(sharp) ** 4
+    noise = torch.rand_like(sharp).square().square()
     return (1 - share) * sharp + share * noise / noise.sum(-1, keepdim=True)
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from mmjsd.modalities.convolutions import RowConv1d, RowConvTranspose1d
 from mmjsd.modalities.layers import one_hot, scaled
 from mmjsd.modalities.text import ALPHABET
 from mmjsd.models.networks.residual import Block
@@ -17,13 +18,13 @@ class _Encoder(nn.Module):
         super().__init__()
         last = len(levels) - 2
         self.body = nn.Sequential(
-            nn.Conv1d(len(ALPHABET), levels[0], 4, stride=2, padding=1, bias=False),
+            RowConv1d(len(ALPHABET), levels[0], 4, stride=2, padding=1, bias=False),
             *(Block(1, levels[i], levels[i + 1], whole=i == last) for i in range(last + 1)),
             nn.Flatten(),
         )
 
     def forward(self, text: Tensor) -> Tensor:
-        return self.body(one_hot(text, len(ALPHABET)))
+        return self.body(one_hot(text, len(ALPHABET)).unsqueeze(2))
 
 
 class _Decoder(nn.Module):
@@ -32,16 +33,16 @@ class _Decoder(nn.Module):
         last = len(levels) - 2
         self.body = nn.Sequential(
             nn.Linear(latent, levels[-1]),
-            nn.Unflatten(1, (levels[-1], 1)),
+            nn.Unflatten(1, (levels[-1], 1, 1)),
             *(
                 Block(1, levels[i + 1], levels[i], up=True, whole=i == last)
                 for i in reversed(range(last + 1))
             ),
-            nn.ConvTranspose1d(levels[0], len(ALPHABET), 4, stride=2, padding=1),
+            RowConvTranspose1d(levels[0], len(ALPHABET), 4, stride=2, padding=1),
         )
 
     def forward(self, latent: Tensor) -> Tensor:
-        return self.body(latent).transpose(1, 2)
+        return self.body(latent).squeeze(2).transpose(1, 2)
 
 
 def encoder(shape: tuple[int, ...], width: float) -> tuple[nn.Module, int]:

@@ -6,17 +6,18 @@ changes the size; x is brought to it by a convolution of its own (He et al. 2016
 
 from torch import Tensor, nn
 
+from mmjsd.modalities.convolutions import RowConv1d, RowConvTranspose1d
+
 __all__ = ["Block"]
 
-_CONVOLUTIONS = {1: (nn.Conv1d, nn.ConvTranspose1d), 2: (nn.Conv2d, nn.ConvTranspose2d)}
-_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
+_CONVOLUTIONS = {1: (RowConv1d, RowConvTranspose1d), 2: (nn.Conv2d, nn.ConvTranspose2d)}
 
 
 class Block(nn.Module):
-    """(B, inputs, ...) -> (B, outputs, ...), by a convolution 4 wide.
+    """(B, inputs, height, width) -> (B, outputs, ...), by a convolution 4 wide.
 
     Args:
-        dimensions: 1 or 2.
+        dimensions: 2, or 1: of texts, whose height is 1.
         inputs, outputs: channels.
         up: transposed, so doubling instead of halving.
         whole: from or to a size of 1 (stride 1, no padding, 4 <-> 1) instead of by a factor of two.
@@ -27,15 +28,14 @@ class Block(nn.Module):
         plain, transposed = _CONVOLUTIONS[dimensions]
         resize = transposed if up else plain
         stride, padding = (1, 0) if whole else (2, 1)
-        norm = _NORMS[dimensions]
         self.shortcut = nn.Sequential(
-            resize(inputs, outputs, 4, stride=stride, padding=padding, bias=False), norm(outputs)
+            resize(inputs, outputs, 4, stride=stride, padding=padding, bias=False), nn.BatchNorm2d(outputs)
         )
         self.residual = nn.Sequential(
-            norm(inputs),
+            nn.BatchNorm2d(inputs),
             nn.ReLU(),
             plain(inputs, inputs, 1, bias=False),
-            norm(inputs),
+            nn.BatchNorm2d(inputs),
             nn.ReLU(),
             resize(inputs, outputs, 4, stride=stride, padding=padding, bias=False),
         )
