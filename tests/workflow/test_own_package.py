@@ -50,6 +50,8 @@ def averaged(experts: Gaussian, weights: Tensor) -> Gaussian:
 METRIC = '''
 """Loudness: how large latents are."""
 
+import os
+
 from mmjsd.params.types import Count
 
 TITLE = "Loudness"
@@ -57,6 +59,7 @@ READING = "Mean norm of the shared latent given A."
 HEADLINE = {"loudness of all": "loudness/all"}
 SUMMARIES = {"loudness/all": "loudness/given/*"}
 LESS_IS_BETTER = ("loudness/",)
+FILES = ("memory.txt",)
 
 
 def compute(judged, *, loudness_samples: Count = 7) -> dict[str, float]:
@@ -65,6 +68,7 @@ def compute(judged, *, loudness_samples: Count = 7) -> dict[str, float]:
     Args:
         loudness_samples: How many test samples, at most.
     """
+    (judged.folder / "memory.txt").write_text(os.environ["GLIBC_TUNABLES"])
     loudness = {}
     for subset in judged.subsets:
         samples = judged.test.complete(subset)[:loudness_samples]
@@ -198,6 +202,9 @@ def test_a_package_of_ones_own_goes_through_the_workflow(tmp_path: Path, package
     rooms = {key.partition("/")[0] for key in metrics["halves"]}
     assert rooms == {"loudness", "likelihood", "likelihood_error", "train", "meta"}
     assert not (project.folder / "results/halves/classifiers").exists()
+    # the workflow has the C library keep memory, if it is not told otherwise
+    kept = project.environment.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:")
+    assert (folders["tiny"] / "memory.txt").read_text().startswith(kept)
     page = (project.folder / "results/comparison.md").read_text()
     assert "### Loudness\n\nMean norm of the shared latent given A." in page
     assert "loudness of all" in page
@@ -214,7 +221,7 @@ def test_a_package_of_ones_own_goes_through_the_workflow(tmp_path: Path, package
     (package / "objectives.py").write_text(f"# a comment\n{OBJECTIVES}")
     assert project.snakemake("--dry-run").jobs == set()
 
-    alone = project.run("evaluate joint --seed 1 --only loudness")
+    alone = project.run("evaluate joint --seed 1 --only loudness", GLIBC_TUNABLES="")
     assert alone.code == 0, alone.output
     again = json.loads((folders["tiny"] / "metrics.json").read_bytes())
     changed = {key for key in again if again[key] != metrics["tiny"][key]}
