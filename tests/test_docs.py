@@ -1,0 +1,38 @@
+"""That the pages name what there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@each_page
+def test_lines_fit_on_a_screen(page: Path) -> None:
+    assert [line for line in page.read_text().splitlines() if len(line) > 120] == []
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@each_page
+def test_files_that_are_named_are_there(page: Path) -> None:
+    here = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("src", "tests", "benchmarks", "workflow", "configs", "docs")
+        for path in (ROOT / folder).rglob("*")
+    }
+    names = re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|smk|yaml))`", page.read_text())
+    theirs = re.compile(r"params\.yaml|dvc\.yaml|.*<.*|my_package.*")  # at the root, or of the reader
+    missing = [
+        name
+        for name in names
+        if not theirs.fullmatch(name) and not any(f"/{p}".endswith(f"/{name}") for p in here)
+    ]
+    assert missing == []
