@@ -19,7 +19,7 @@ CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 
 
 def test_what_repays_compilation():
-    assert [repays_compilation("auto", n, CPU) for n in (1_999_999, 2_000_000)] == [False, True]
+    assert [repays_compilation("auto", n, CPU) for n in (3_999_999, 4_000_000)] == [False, True]
     assert [repays_compilation("auto", n, CUDA) for n in (19_999_999, 20_000_000)] == [False, True]
     assert not repays_compilation("auto", 10**12, MPS)
     assert [repays_compilation(wanted, 1, MPS) for wanted in ("on", "off")] == [True, False]
