@@ -19,12 +19,28 @@ from mmjsd.modalities import convolutions, kind_of
 CPU = torch.device("cpu")
 
 
+class AsTexts(nn.Module):
+    """A convolution of torch.nn on images of one row, as the texts that they are."""
+
+    def __init__(self, convolution: nn.Module):
+        super().__init__()
+        self.convolution = convolution
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x.squeeze(2)).unsqueeze(2)
+
+
 def with_torch(network: nn.Module) -> nn.Module:
     """A copy of the network with the convolutions of torch.nn."""
     plain = copy.deepcopy(network)
-    for module in plain.modules():
-        if type(module) in {getattr(convolutions, name) for name in convolutions.__all__}:
+    for parent in list(plain.modules()):
+        for name, module in list(parent.named_children()):
+            if type(module).__module__ != convolutions.__name__:
+                continue
+            is_row = type(module).__name__.startswith("Row")
             module.__class__ = type(module).__base__
+            if is_row:
+                setattr(parent, name, AsTexts(module))
     return plain
 
 
