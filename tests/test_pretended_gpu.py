@@ -30,6 +30,8 @@ from support.pretended import pretended_gpu
 from support.samples import make_run, make_split
 from support.training import VARIANTS, assert_same_weights, begun_again_and_again, losses
 
+pytestmark = pytest.mark.e2e
+
 KINDS = ["cuda", "mps", "xpu"]  # xpu has the layout and pinned memory of cuda, and the precision of mps
 #: Each variant with all that a run may have, and one of defaults.
 OBJECTIVES = [
