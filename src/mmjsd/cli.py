@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmjsd import params, pipeline, variables
-from mmjsd.errors import MmjsdError
+from mmjsd.errors import MmjsdError, in_a_line
 from mmjsd.interruption import Interrupted, end_when_asked
 from mmjsd.pipeline import Step
 from mmjsd.provenance.records import UpToDate, making
@@ -23,12 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_when_asked()
     try:
         arguments.command(arguments)
-    except MmjsdError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        where = f"{_shown(error.filename)}: " if error.filename else ""
-        print(f"{where}{error.strerror or error}", file=sys.stderr)
+    except (MmjsdError, OSError) as error:
+        print(in_a_line(error), file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
@@ -46,12 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(ended, file=sys.stderr)
         return 128 + ended.number
     return 0
-
-
-def _shown(path: str) -> str:
-    """A path as people wrote it: relative, where it is below the folder they are in."""
-    found = Path(path)
-    return str(found.relative_to(Path.cwd()) if found.is_relative_to(Path.cwd()) else found)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -4,14 +4,13 @@ Other packages add to it by entry points of the groups `mmjsd.objectives`, `mmjs
 `mmjsd.datasets`, `mmjsd.modalities` and `mmjsd.networks`, of the same form.
 """
 
-import difflib
 import importlib
 from functools import cache
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any
 
-from mmjsd.errors import MmjsdError
+from mmjsd.errors import MmjsdError, did_you_mean
 from mmjsd.static import Option, constant, options
 
 __all__ = ["BUILT_IN", "constant_of", "entries", "options_of", "reference", "resolve"]
@@ -90,9 +89,7 @@ def reference(group: str, name: str) -> str:
     known = entries(group)
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    raise MmjsdError(f"{name}: not one of the {group}; {hint}")
+    raise MmjsdError(f"{name}: not one of the {group}; {did_you_mean(str(name), known)}")
 
 
 def resolve(group: str, name: str) -> Any:

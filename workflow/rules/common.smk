@@ -33,7 +33,7 @@ KEEP_MEMORY = {"hugetlb": 1, "mmap_threshold": 2**32, "trim_threshold": 2**33}
 os.environ.setdefault("GLIBC_TUNABLES", ":".join(f"glibc.malloc.{k}={v}" for k, v in KEEP_MEMORY.items()))
 
 from mmjsd import params
-from mmjsd.errors import MmjsdError
+from mmjsd.errors import MmjsdError, in_a_line
 from mmjsd.pipeline import PUBLISHED, STEPS, Step, gpus, steps
 from mmjsd.provenance.locks import at_work
 from mmjsd.provenance.reconcile import reconcile
@@ -75,7 +75,8 @@ STALE, NEWER = set(), Path(".snakemake/mmjsd/newer")
 try:
     PARAMETER_FILE = parameter_file()
     PARAMS = params.load(PARAMETER_FILE)
-    PRODUCTS = [step.product for step in steps(PARAMS, OPTIONS)]
+    ASKED = steps(PARAMS, OPTIONS)
+    PRODUCTS = [step.product for step in ASKED]
     if workflow.is_main_process:
         presence = contextlib.ExitStack()
         atexit.register(presence.close)
@@ -90,8 +91,7 @@ try:
         STALE = {product.name for product in reconcile(PRODUCTS, NEWER.stat().st_mtime_ns, tell)}
 except (MmjsdError, OSError) as fault:
     # as it is: raised, it would come with a traceback of this file
-    named = isinstance(fault, OSError) and fault.filename
-    tell(f"{fault.filename}: {fault.strerror}" if named else fault)
+    tell(in_a_line(fault))
     sys.exit(1)
 
 
@@ -132,7 +132,7 @@ onstart:
 
 def by_step():
     """The steps, each with what it makes for the parameters."""
-    return {step: [step(PARAMS, OPTIONS, **keys) for keys in step.choices(PARAMS)] for step in STEPS}
+    return {step: [made for made in ASKED if type(made) is step] for step in STEPS}
 
 
 def by_files(products):

@@ -19,7 +19,7 @@ from torch import Tensor
 from mmjsd.errors import MmjsdError
 from mmjsd.provenance.files import atomic_write
 
-__all__ = ["not_finite", "read", "unpickled", "write"]
+__all__ = ["not_finite", "read", "refuse_unless_finite", "unpickled", "write"]
 
 Weights = Mapping[str, Tensor]
 
@@ -31,8 +31,7 @@ def write(path: Path, weights: Weights, about: Mapping[str, Any]) -> None:
         MmjsdError: there are weights that are not finite; nothing is written.
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    if wrong := not_finite(weights):
-        raise MmjsdError(f"{path}: not written, for its weights are not finite ({', '.join(wrong)})")
+    refuse_unless_finite(path, weights)
     # one entry: of several, the library writes one first and then another
     noted = json.dumps({**about, "sha256": _digest(weights, about)}, allow_nan=False)
     atomic_write(path, save(weights, {"mmjsd": noted}))
@@ -67,14 +66,26 @@ def read(path: Path, kind: str, remedy: str) -> tuple[dict[str, Tensor], dict[st
         raise MmjsdError(f"{path}: not a {kind}; {remedy}")
     if about.pop("sha256", None) != _digest(weights, about):
         raise MmjsdError(f"{path}: damaged, its content is not what was written; {remedy}")
-    if wrong := not_finite(weights):
-        raise MmjsdError(f"{path}: its weights are not finite ({', '.join(wrong[:3])}); {remedy}")
+    refuse_unless_finite(path, weights, remedy)
     return weights, about
 
 
 def not_finite(weights: Weights) -> list[str]:
     """Name the tensors that have values that are not finite."""
     return [name for name, value in weights.items() if not torch.isfinite(value).all()]
+
+
+def refuse_unless_finite(path: Path, weights: Weights, remedy: str = "") -> None:
+    """Refuse weights that are not finite: to be written to the file, or, with a remedy, read from it.
+
+    Raises:
+        MmjsdError: some are not; the line ends with the remedy.
+    """
+    wrong = not_finite(weights)
+    if wrong and remedy:
+        raise MmjsdError(f"{path}: its weights are not finite ({', '.join(wrong[:3])}); {remedy}")
+    if wrong:
+        raise MmjsdError(f"{path}: not written, for its weights are not finite ({', '.join(wrong)})")
 
 
 def unpickled(path: Path, remedy: str) -> Any:

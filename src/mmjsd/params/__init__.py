@@ -113,8 +113,7 @@ class _Resolver:
         datasets = {name: self.dataset(name, raw) for name, raw in _mapping(self.raw.get("datasets")).items()}
         training = self.section(training_model(), self.raw.get("training", {}), "training")
         evaluation = self.section(evaluation_model(), self.raw.get("evaluation", {}), "evaluation")
-        given = {name: _mapping(raw) for name, raw in _mapping(self.raw.get("runs")).items()}
-        runs = {name: self.run(name, self.raw["runs"][name]) for name in given}
+        runs = {name: self.run(name, raw) for name, raw in _mapping(self.raw.get("runs")).items()}
         params = Params.model_construct(
             seeds=outline.seeds,
             datasets=datasets,
@@ -135,9 +134,10 @@ class _Resolver:
         model = run_model(objective)
         if not isinstance(raw, dict):
             return self.section(model, raw, "runs", name)
-        for key in [key for key in own if objective and faults.without_effect(key, objective)]:
-            self.lines.append(f"runs.{name}.{faults.without_effect(key, str(objective))}")
-            del own[key]
+        for key in list(own) if objective else ():
+            if fault := faults.without_effect(key, str(objective)):
+                self.lines.append(f"runs.{name}.{fault}")
+                del own[key]
         # of the shared defaults, what concerns it; their faults are told where they stand
         inherited = {key: value for key, value in shared.items() if key in model.model_fields}
         return self.section(model, {**inherited, **own}, "runs", name, silent=inherited.keys() - own.keys())

@@ -1,17 +1,17 @@
 """What is wrong with a parameter file, in words: one line a fault, each with its key."""
 
-import difflib
 import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from mmjsd.errors import choice_of, did_you_mean
 from mmjsd.params.model import Dataset, Evaluation, Params, Run, all_options
 from mmjsd.params.types import Weights
 from mmjsd.registry import entries, options_of
 
-__all__ = ["cross_faults", "did_you_mean", "explain", "not_one_of", "without_effect"]
+__all__ = ["cross_faults", "explain", "not_one_of", "without_effect"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LONGEST_NAME = 100
@@ -38,7 +38,7 @@ def explain(fault: Mapping[str, Any], known: Collection[str]) -> str:
     got = fault["input"]
     match fault["type"]:
         case "extra_forbidden":
-            return f"{'.'.join(location)}: unknown key{did_you_mean(location[-1], known)}"
+            return f"{'.'.join(location)}: unknown key; {did_you_mean(location[-1], known)}"
         case "missing":
             return f"{'.'.join(location)}: is needed"
         case kind if kind in _LIMITS:
@@ -47,7 +47,7 @@ def explain(fault: Mapping[str, Any], known: Collection[str]) -> str:
         case "literal_error":
             message = f"must be {context['expected']}"
             if isinstance(got, str):
-                message += did_you_mean(got, re.findall(r"'([^']*)'", context["expected"]))
+                message += "; " + did_you_mean(got, re.findall(r"'([^']*)'", context["expected"]))
         case "int_type" | "int_from_float":
             message = "must be a whole number"
             got = json.dumps(got, ensure_ascii=False) if isinstance(got, str) else got
@@ -73,15 +73,9 @@ def explain(fault: Mapping[str, Any], known: Collection[str]) -> str:
 
 def not_one_of(where: str, value: str, group: str) -> str:
     """A name that the registry does not have, as a line."""
-    *first, last = map(repr, entries(group))
-    choice = " or ".join([", ".join(first), last] if first else [last])
-    return f"{where}: must be {choice}{did_you_mean(value, entries(group))} (got {_short(value)})"
-
-
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """The nearest of the known words, or all of them."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+    known = entries(group)
+    hint = did_you_mean(value, known)
+    return f"{where}: must be {choice_of(known)}; {hint} (got {_short(value)})"
 
 
 def _short(value: Any) -> str:
@@ -153,7 +147,7 @@ def _run_faults(run: Run, datasets: Mapping[str, Dataset]) -> Iterator[str]:
     if dataset is None:
         return
     if dataset not in datasets:
-        yield f"dataset: no such dataset{did_you_mean(dataset, datasets)} (got {dataset!r})"
+        yield f"dataset: no such dataset; {did_you_mean(dataset, datasets)} (got {dataset!r})"
     elif getattr(datasets[dataset], "kind", None) in entries("datasets"):
         yield from _weight_faults(run, datasets[dataset].modalities)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from mmjsd.errors import choice_of
 from mmjsd.registry import entries
 
 __all__ = [
@@ -45,8 +46,7 @@ def one_of(group: str) -> Any:
 
     def known(name: str) -> str:
         if name not in names:
-            *first, last = map(repr, names)
-            expected = " or ".join([", ".join(first), last] if first else [last])
+            expected = choice_of(names)
             raise PydanticCustomError("literal_error", "not one of {expected}", {"expected": expected})
         return name
 

@@ -3,13 +3,12 @@
 The command line, the rules of the workflow, the records and the check of inputs derive from it.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmjsd.errors import MmjsdError
+from mmjsd.errors import MmjsdError, did_you_mean
 from mmjsd.params import Params
 from mmjsd.provenance.records import Product
 
@@ -154,6 +153,4 @@ def entry(entries: Mapping[str, Any], key: str, what: str) -> Any:
     """
     if key in entries:
         return entries[key]
-    near = difflib.get_close_matches(key, entries, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(entries)}"
-    raise MmjsdError(f"{key}: no such {what}; {hint}")
+    raise MmjsdError(f"{key}: no such {what}; {did_you_mean(key, entries, 'there is')}")

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted
-from mmjsd.models.weights import not_finite, unpickled
+from mmjsd.models.weights import refuse_unless_finite, unpickled
 from mmjsd.provenance.files import atomic_write
 from mmjsd.training.history import Row
 
@@ -65,8 +65,7 @@ class Checkpoint:
             MmjsdError: weights are not finite; the last checkpoint is kept.
         """
         weights = self.model.state_dict()
-        if wrong := not_finite(weights):
-            raise MmjsdError(f"{self.path}: not written, for its weights are not finite ({', '.join(wrong)})")
+        refuse_unless_finite(self.path, weights)
         content = {
             "kind": "checkpoint",
             "fingerprint": self.fingerprint,
@@ -131,8 +130,7 @@ class Checkpoint:
         weights = content.get("weights")
         if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()):
             raise MmjsdError(f"{self.path}: has no weights; {_REMEDY}")
-        if wrong := not_finite(weights):
-            raise MmjsdError(f"{self.path}: its weights are not finite ({', '.join(wrong[:3])}); {_REMEDY}")
+        refuse_unless_finite(self.path, weights, _REMEDY)
         return content
 
 
