@@ -5,10 +5,8 @@ Judged by classifiers of the real data, in eval mode; their own test accuracy bo
 """
 
 from collections.abc import Mapping
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from mmjsd.evaluation.keys import mean, named
@@ -16,6 +14,7 @@ from mmjsd.evaluation.latents import UnimodalPosteriors, conditional_samples, ra
 from mmjsd.evaluation.trained import Judged
 from mmjsd.models.classifiers import Classifier
 from mmjsd.models.vae import MultimodalVAE
+from mmjsd.params.types import Samples
 from mmjsd.subsets import name_of
 
 __all__ = ["compute", "conditional_logits", "random_logits"]
@@ -32,8 +31,6 @@ HEADLINE = {
     "conditional coherence, mean": "coherence/conditional/mean",
     "random coherence": "coherence/random",
 }
-
-Samples = Annotated[int, Field(ge=10, le=10**6)]
 
 
 def compute(

@@ -1,15 +1,15 @@
 """Representation: how well a linear classifier reads the class, or the attributes, from the shared latent."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from numpy.typing import NDArray
-from pydantic import Field
 
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.keys import mean, named
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.evaluation.trained import Judged
 from mmjsd.models.scorers import Score, Scorer
+from mmjsd.params.types import Samples
 from mmjsd.subsets import name_of
 
 __all__ = ["compute", "linear_score"]
@@ -25,9 +25,7 @@ HEADLINE = {
 }
 
 
-def compute(
-    judged: Judged, *, train_samples: Annotated[int, Field(ge=10, le=10**6)] = 500
-) -> dict[str, float]:
+def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]:
     """Score a linear classifier of the shared latent given each subset of modalities.
 
     Of data without labels there is nothing to be read.

@@ -18,7 +18,7 @@ from mmjsd.evaluation.presentation import headline, with_summaries
 from mmjsd.evaluation.trained import Judged, load_judged
 from mmjsd.params import Evaluation
 from mmjsd.provenance.files import atomic_write, sha256_file
-from mmjsd.training.history import read_history
+from mmjsd.training.history import is_term, read_history
 
 __all__ = ["evaluate"]
 
@@ -72,7 +72,7 @@ def evaluate(
     final = history[-1]
     about = {
         **{f"classifier/{name}": score for name, score in judged.classifier_scores.items()},
-        **{f"train/{term}": final[term] for term in final if term == "loss" or "/" in term},
+        **{f"train/{term}": final[term] for term in final if is_term(term)},
         "meta/data_source": str(store.params.get("source", "")),
         "meta/data_sha256": sha256_file(store.path),
         **{f"meta/source_sha256/{name}": digest for name, digest in store.sources.items()},

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split, Store, modalities_of
-from mmjsd.devices import image_layout, pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.models.classifiers import Classifier, load_classifier
@@ -18,7 +17,7 @@ from mmjsd.models.scorers import Scorer, scorer_of
 from mmjsd.models.vae import MultimodalVAE
 from mmjsd.provenance.files import sha256_file
 from mmjsd.subsets import name_of, subsets
-from mmjsd.training.model_file import load_model
+from mmjsd.training.model_file import NAME, load_model
 
 __all__ = ["Judged", "Trained", "load_judged", "load_trained"]
 
@@ -76,10 +75,8 @@ def load_trained(folder: Path, store: Store, *, device: str = "auto", other_data
     Raises:
         MmjsdError: no such model or a damaged one, a store that it was not trained on.
     """
-    model, content = load_model(folder)
-    file = folder / "model.safetensors"
-    chosen = pick_device(device)
-    model.to(chosen).to(memory_format=image_layout(chosen))
+    model, content = load_model(folder, device)
+    file = folder / NAME
     if list(model.modalities.values()) != modalities_of(store.splits["train"]):
         raise MmjsdError(f"{file}: its modalities are not those of {store.path}; train it on this store")
     if not other_data and content["data_sha256"] != sha256_file(store.path):
@@ -91,7 +88,7 @@ def load_trained(folder: Path, store: Store, *, device: str = "auto", other_data
     train, test = (
         torch.randperm(len(store.splits[split].pairs), generator=generator) for split in ("train", "test")
     )
-    split = ResidentSplit(store.splits["test"].sample(test.numpy()), chosen)
+    split = ResidentSplit(store.splits["test"].sample(test.numpy()), model.device)
     posteriors = UnimodalPosteriors(model, split)
     complete = {subset: len(posteriors.complete(subset)) > 0 for subset in subsets(tuple(model.modalities))}
     if missing := [name_of(subset) for subset, some in complete.items() if not some]:

@@ -133,8 +133,13 @@ class Classify(Step):
     @classmethod
     def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
         for key in used_datasets(params):
-            if params.datasets[key].labels is not None:  # what is to be learnt
-                yield from ({"dataset": key, "modality": name} for name in params.datasets[key].modalities)
+            yield from cls.of_dataset(params, key)
+
+    @classmethod
+    def of_dataset(cls, params: Params, key: str) -> Iterator[dict[str, Any]]:
+        """Give the keys of the classifiers of one dataset: of data without labels there are none."""
+        dataset = params.datasets[key]
+        yield from ({"dataset": key, "modality": name} for name in dataset.modalities if dataset.labels)
 
 
 class _OfRun(Step):
@@ -242,8 +247,7 @@ class Evaluate(_OfRun):
     def inputs(self) -> list[Path]:
         judges = [
             path
-            for choice in Classify.choices(self.given)
-            if choice["dataset"] == self.run.dataset
+            for choice in Classify.of_dataset(self.given, self.run.dataset)
             for path in _outputs(Classify(self.given, **choice))
         ]
         return [self.path("model.safetensors"), self.path("history.csv"), _store_of(self), *judges]

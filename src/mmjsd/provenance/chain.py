@@ -14,6 +14,7 @@ import h5py
 
 from mmjsd import registry
 from mmjsd.errors import MmjsdError
+from mmjsd.params.sources import place_of
 from mmjsd.provenance.files import sha256_file
 from mmjsd.provenance.records import read_record
 
@@ -100,8 +101,8 @@ def _sources(store: Path, content: Mapping[str, Any]) -> Iterator[File]:
     """What the store was built from, as it says itself, and what is there of that."""
     builder = registry.resolve("datasets", content["params"]["kind"])
     root = store.parents[1]
-    places = [root / "sources/standin" / store.stem] if content["params"].get("source") == "standin" else []
-    places += [root / "sources/official"] if content["params"].get("source") == "download" else []
+    source = content["params"].get("source", "folder")
+    places = [] if source == "folder" else [root / place_of(source, store.stem)]
     places += [place for name in content.get("places", {}).values() for place in (root / name).parents[:2]]
     with h5py.File(store, "r", locking=False) as file:
         recorded = json.loads(file.attrs["sources"])

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from mmjsd.errors import MmjsdError
 from mmjsd.reporting.canvas import Drawn
+from mmjsd.training.history import is_term
 
 __all__ = ["Compared", "Curves", "precision_recall", "read_curves", "training"]
 
@@ -93,7 +94,7 @@ def training(compared: Compared) -> Drawn:
     """Draw each term of the loss over the epochs."""
     histories = compared.histories
     first = [rows[0] for seeds in histories.values() for rows in seeds]
-    terms = dict.fromkeys(key for row in first for key in row if key == "loss" or "/" in key)
+    terms = dict.fromkeys(key for row in first for key in row if is_term(key))
     across = 4
     down = -(-len(terms) // across)
     figure = Figure(figsize=(2.9 * across, 2.1 * down + 0.6), layout="constrained")

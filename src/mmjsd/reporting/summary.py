@@ -11,7 +11,7 @@ from typing import Any
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.tables import headline_of
-from mmjsd.training.history import read_history
+from mmjsd.training.history import is_term, read_history
 
 __all__ = ["summarise"]
 
@@ -44,7 +44,7 @@ def summarise(
             writer.writerows(
                 [f"{row['dataset']}: {term}", run, int(epoch["epoch"]), value]
                 for term, value in epoch.items()
-                if (term == "loss" or "/" in term) and math.isfinite(value)
+                if is_term(term) and math.isfinite(value)
             )
     atomic_write(curves, text.getvalue())
     for other in set(folder.rglob("*.json")).difference(headlines):

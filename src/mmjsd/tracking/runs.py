@@ -75,7 +75,7 @@ def track(
     data = sha256_file(store)
     # what training has as last value of its curves is not logged twice
     final = {k: v for k, v in metrics.items() if not k.startswith("train/")}
-    numbers = {k: v for k, v in final.items() if _is_number(v)}
+    numbers = {k: v for k, v in final.items() if not isinstance(v, str)}
     tags = {
         "params.hash": digest_of([run, dataset, evaluation]),
         "data.sha256": data,
@@ -117,10 +117,6 @@ def _curves(history: list[dict[str, float]]) -> Iterator[tuple[str, int, float]]
         for column, value in row.items():
             if column != "epoch":
                 yield f"train/{column}", int(row["epoch"]), value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 class _Logged(NamedTuple):
