@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 
+from mmjsd.cli import main
 from mmjsd.data.store import Store
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.training.loop import train
-from support.project import PARAMS, Outcome, Project
+from support.project import PARAMS, SMALLEST, Outcome, Project
 from support.samples import make_run, make_store
 
 
@@ -26,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         parts = item.path.relative_to(here).parts
         if {"workflow", "reliability", "test_faces_end_to_end.py"} & {*parts} or (
-            {"made", "project"} & {*getattr(item, "fixturenames", ())}
+            {"made", "project", "evaluated"} & {*getattr(item, "fixturenames", ())}
         ):
             item.add_marker("e2e")
     items.sort(key=lambda item: (not item.get_closest_marker("e2e"), item.path.stem != "test_dvc"))
@@ -77,6 +79,27 @@ def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Proj
 def project(made: tuple[Project, Outcome], tmp_path: Path) -> Project:
     """A copy of the finished project."""
     return Project(Path(shutil.copytree(made[0].folder, tmp_path / "copy")))
+
+
+@pytest.fixture(scope="session")
+def made_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run and its classifiers, made by real steps in this process; no test may change it."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "params.yaml").write_text(yaml.safe_dump(SMALLEST))
+    classifiers = [f"classify tiny {modality}" for modality in ("mnist", "svhn", "text")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for step in ["data build tiny", *classifiers, "train js", "evaluate js"]:
+            assert main(step.split()) == 0, step
+    return folder
+
+
+@pytest.fixture
+def evaluated(made_here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which is the working directory."""
+    copy = Path(shutil.copytree(made_here, tmp_path / "copy"))
+    monkeypatch.chdir(copy)
+    return copy
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`mmjsd evaluate --only` on a run that real steps made."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,51 +8,14 @@ import yaml
 
 from mmjsd import registry
 from mmjsd.cli import main
+from support.project import SMALLEST
 
-PARAMS = {
-    "datasets": {
-        "tiny": {
-            "kind": "mnist_svhn_text",
-            "options": {"standin_train": 20, "standin_test": 20, "pairs_per_sample": 1},
-        }
-    },
-    "training": {"epochs": 1, "batch_size": 10, "threads": 1, "device": "cpu"},
-    "evaluation": {
-        "train_samples": 10,
-        "random_samples": 10,
-        "classifier_epochs": 1,
-        "quality_samples": 20,
-        "likelihood_pairs": 2,
-        "importance_samples": 1,
-        "threads": 1,
-    },
-    "runs": {"js": {"dataset": "tiny", "objective": "mmjsd"}},
-}
 METRICS = Path("results/tiny/js/seed-1/metrics.json")
 
 
 def write(**evaluation: int) -> None:
-    params = PARAMS | {"evaluation": {**PARAMS["evaluation"], **evaluation}}
+    params = SMALLEST | {"evaluation": {**SMALLEST["evaluation"], **evaluation}}
     Path("params.yaml").write_text(yaml.safe_dump(params))
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    classifiers = [f"classify tiny {modality}" for modality in ("mnist", "svhn", "text")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write()
-        for step in ["data build tiny", *classifiers, "train js", "evaluate js"]:
-            assert main(step.split()) == 0, step
-    return folder
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    copy = Path(shutil.copytree(made, tmp_path / "copy"))
-    monkeypatch.chdir(copy)
-    return copy
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -64,7 +26,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return line
 
 
-def test_one_metric_follows_its_changed_option(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_metric_follows_its_changed_option(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = json.loads(METRICS.read_bytes())
     write(importance_samples=3)
     assert main(["evaluate", "js", "--only", "likelihood"]) == 0
@@ -82,7 +44,7 @@ def test_one_metric_follows_its_changed_option(folder: Path, capsys: pytest.Capt
     }
 
 
-def test_the_files_of_a_metric_are_its_own(folder: Path) -> None:
+def test_the_files_of_a_metric_are_its_own(evaluated: Path) -> None:
     """A lost one is made by the metric it is of, and the others cannot be kept without it."""
     METRICS.with_name("prd.csv").unlink()
     assert main(["evaluate", "js", "--only", "likelihood"]) == 1
@@ -93,7 +55,7 @@ def test_the_files_of_a_metric_are_its_own(folder: Path) -> None:
 
 @pytest.mark.parametrize("evaluation", [{"quality_samples": 21}, {"threads": 2}])
 def test_metrics_of_other_parameters_are_not_kept(
-    folder: Path, evaluation: dict[str, int], capsys: pytest.CaptureFixture[str]
+    evaluated: Path, evaluation: dict[str, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = METRICS.read_bytes()
     write(**evaluation)
@@ -104,7 +66,7 @@ def test_metrics_of_other_parameters_are_not_kept(
     assert METRICS.read_bytes() == before
 
 
-def test_metrics_of_another_model_are_not_kept(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_of_another_model_are_not_kept(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with METRICS.with_name("model.safetensors").open("ab") as file:
         file.write(b" ")
     assert "cannot be kept (other inputs: results/tiny/js/seed-1/model.safetensors)" in told(
@@ -113,7 +75,7 @@ def test_metrics_of_another_model_are_not_kept(folder: Path, capsys: pytest.Capt
 
 
 def test_metrics_that_were_edited_or_lost_are_not_kept(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     METRICS.write_bytes(METRICS.read_bytes() + b" ")
     assert f"cannot be kept (other outputs: {METRICS})" in told(capsys, "--only", "likelihood")
@@ -121,6 +83,6 @@ def test_metrics_that_were_edited_or_lost_are_not_kept(
     assert f"cannot be kept ({METRICS} is missing)" in told(capsys, "--only", "likelihood")
 
 
-def test_a_metric_that_there_is_not_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_metric_that_there_is_not_is_told(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = told(capsys, "--only", "likelyhood")
     assert line == "likelyhood: not one of the metrics; did you mean likelihood?"

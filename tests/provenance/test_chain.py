@@ -5,54 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mmjsd.cli import main
 from mmjsd.errors import MmjsdError
 from mmjsd.provenance.chain import chain, describe
 
-PARAMS = {
-    "datasets": {
-        "tiny": {
-            "kind": "mnist_svhn_text",
-            "options": {"standin_train": 20, "standin_test": 20, "pairs_per_sample": 1},
-        }
-    },
-    "training": {"epochs": 1, "batch_size": 10, "threads": 1, "device": "cpu"},
-    "evaluation": {
-        "train_samples": 10,
-        "random_samples": 10,
-        "classifier_epochs": 1,
-        "quality_samples": 20,
-        "likelihood_pairs": 2,
-        "importance_samples": 1,
-        "threads": 1,
-    },
-    "runs": {"js": {"dataset": "tiny", "objective": "mmjsd"}},
-}
 RUN = Path("results/tiny/js/seed-1")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    classifiers = [f"classify tiny {modality}" for modality in ("mnist", "svhn", "text")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for step in ["data build tiny", *classifiers, "train js", "evaluate js"]:
-            assert main(step.split()) == 0, step
-    return folder
-
-
-@pytest.fixture
-def folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    copy = Path(shutil.copytree(made, tmp_path / "copy"))
-    monkeypatch.chdir(copy)
-    return copy
-
-
-def test_the_chain_leads_from_the_sources_to_the_metrics(folder: Path) -> None:
+def test_the_chain_leads_from_the_sources_to_the_metrics(evaluated: Path) -> None:
     links = chain(RUN)
     assert [link.record.as_posix() for link in links] == [
         "data/tiny.record.json",
@@ -84,20 +45,20 @@ def test_the_chain_leads_from_the_sources_to_the_metrics(folder: Path) -> None:
     ],
 )
 def test_a_file_that_is_not_what_it_was_is_named(
-    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+    evaluated: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = next(folder.glob(f"**/{Path(name).name}")) if name.startswith("sources") else folder / name
+    path = next(evaluated.glob(f"**/{Path(name).name}")) if name.startswith("sources") else evaluated / name
     with path.open("ab") as file:
         file.write(b"x")
     assert main(["provenance", str(RUN)]) == 1
     error = capsys.readouterr().err
-    assert f"{path.relative_to(folder)}: is not what was recorded" in error
+    assert f"{path.relative_to(evaluated)}: is not what was recorded" in error
 
 
 def test_a_missing_file_is_named_but_a_source_may_be_gone(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(folder / "sources")
+    shutil.rmtree(evaluated / "sources")
     assert main(["provenance", str(RUN)]) == 0
     assert "every hash holds" in capsys.readouterr().out
     (RUN / "history.csv").unlink()
@@ -105,21 +66,23 @@ def test_a_missing_file_is_named_but_a_source_may_be_gone(
     assert f"{RUN}/history.csv: is missing" in capsys.readouterr().err
 
 
-def test_it_may_be_asked_from_anywhere(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_may_be_asked_from_anywhere(
+    evaluated: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
-    assert not [file.fault for link in chain(folder / RUN) for file in link.files if file.fault]
+    assert not [file.fault for link in chain(evaluated / RUN) for file in link.files if file.fault]
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "[" * 100_000, '{"inputs": {}}', '{"inputs": 1, "outputs": 1, "params": {}}']
 )
-def test_a_damaged_record_is_refused(folder: Path, text: str) -> None:
+def test_a_damaged_record_is_refused(evaluated: Path, text: str) -> None:
     (RUN / "training.record.json").write_text(text)
     with pytest.raises(MmjsdError, match=r"training\.record\.json: damaged or missing"):
         chain(RUN)
 
 
 @pytest.mark.parametrize("name", ["results/tiny", "nowhere", "."])
-def test_other_folders_are_refused(folder: Path, name: str) -> None:
+def test_other_folders_are_refused(evaluated: Path, name: str) -> None:
     with pytest.raises(MmjsdError, match="no evaluated run"):
         chain(Path(name))

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -40,6 +41,27 @@ PARAMS = {
         "js": {"dataset": "tiny", "objective": "mmjsd"},
         "moe": {"dataset": "tiny", "objective": "mmvae"},
     },
+}
+
+#: The least that can be trained and judged.
+SMALLEST: dict[str, Any] = {
+    "datasets": {
+        "tiny": {
+            "kind": "mnist_svhn_text",
+            "options": {"standin_train": 20, "standin_test": 20, "pairs_per_sample": 1},
+        }
+    },
+    "training": {"epochs": 1, "batch_size": 10, "threads": 1, "device": "cpu"},
+    "evaluation": {
+        "train_samples": 10,
+        "random_samples": 10,
+        "classifier_epochs": 1,
+        "quality_samples": 20,
+        "likelihood_pairs": 2,
+        "importance_samples": 1,
+        "threads": 1,
+    },
+    "runs": {"js": {"dataset": "tiny", "objective": "mmjsd"}},
 }
 
 

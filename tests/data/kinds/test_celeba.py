@@ -20,7 +20,6 @@ from mmjsd.data.official import celeba_images
 from mmjsd.data.official.celeba_images import read_face
 from mmjsd.data.official.celeba_lists import read_attributes, read_partition
 from mmjsd.data.standin.attributes import ATTRIBUTES
-from mmjsd.data.standin.faces import write_faces
 from mmjsd.data.store import Store, read_store
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities.text import decode
@@ -29,19 +28,6 @@ from support.faces import jpeg
 
 STANDIN = {"standin_train": 12, "standin_val": 4, "standin_test": 5}
 LISTS = ("list_attr_celeba.txt", "list_eval_partition.txt")
-
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files of 21 faces."""
-    folder = tmp_path_factory.mktemp("official")
-    write_faces(folder, train=12, val=4, test=5, seed=0)
-    return folder
-
-
-@pytest.fixture
-def sources(official: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(official, tmp_path / "sources"))
 
 
 def pack(folder: Path, prefix: str = "img_align_celeba/", compression: int = zipfile.ZIP_STORED) -> Path:

@@ -6,23 +6,9 @@ import pytest
 
 from mmjsd.data.official.celeba_lists import read_attributes, read_partition
 from mmjsd.data.standin.attributes import ATTRIBUTES
-from mmjsd.data.standin.faces import write_faces
 from mmjsd.errors import MmjsdError
 
 LISTS = ("list_attr_celeba.txt", "list_eval_partition.txt")
-
-
-@pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files of 21 faces."""
-    folder = tmp_path_factory.mktemp("official")
-    write_faces(folder, train=12, val=4, test=5, seed=0)
-    return folder
-
-
-@pytest.fixture
-def sources(official: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(official, tmp_path / "sources"))
 
 
 def attributes_list(rows: list[str], header: str = " ".join(ATTRIBUTES), count: int | None = None) -> str:
