@@ -25,6 +25,8 @@ CASES = {
     "image, doubled": ("ConvTranspose2d", (5, 4, 3), (7, 4, 2, 1)),
     "image, doubled to odd sides": ("ConvTranspose2d", (5, 4, 3), (7, 4, 2, 1, 1)),
     "image, 3 wide": ("ConvTranspose2d", (5, 4, 3), (7, 3, 2, 1, 1)),
+    "image, doubled to its colours": ("ConvTranspose2d", (5, 4, 3), (3, 4, 2, 1)),
+    "image, doubled to its colours, 3 wide": ("ConvTranspose2d", (5, 4, 3), (3, 3, 2, 1, 1)),
     "image, one side a point": ("ConvTranspose2d", (5, 1, 3), (7, 4, 2, 1)),
 }
 

@@ -2,6 +2,8 @@
 
 from torch import nn
 
+
+from mmjsd.modalities.convolutions import ConvTranspose2d
 from mmjsd.modalities.layers import scaled
 from mmjsd.models.networks.residual import Block
 
@@ -26,5 +28,5 @@ def decoder(shape: tuple[int, ...], latent: int, width: float) -> nn.Module:
         nn.Linear(latent, levels[-1]),
         nn.Unflatten(1, (levels[-1], 1, 1)),
         *(Block(2, levels[i + 1], levels[i], up=True, whole=i == 3) for i in reversed(range(4))),
-        nn.ConvTranspose2d(levels[0], shape[0], 3, stride=2, padding=1, output_padding=1),
+        ConvTranspose2d(levels[0], shape[0], 3, stride=2, padding=1, output_padding=1),
     )
