@@ -2,7 +2,6 @@
 
 from torch import nn
 
-
 from mmjsd.modalities.convolutions import ConvTranspose2d
 from mmjsd.modalities.layers import scaled
 from mmjsd.models.networks.residual import Block
