@@ -189,7 +189,8 @@ def test_a_package_of_ones_own_goes_through_the_workflow(tmp_path: Path, package
     project.write(params)
     project.environment["PYTHONPATH"] = str(package.parent)
 
-    outcome = project.snakemake()
+    # as containers have it
+    outcome = project.snakemake(PYTHONDONTWRITEBYTECODE="1")
     assert outcome.code == 0, outcome.output
     folders = {
         run["dataset"]: project.folder / "results" / run["dataset"] / name / "seed-1"
@@ -205,6 +206,12 @@ def test_a_package_of_ones_own_goes_through_the_workflow(tmp_path: Path, package
     # the workflow has the C library keep memory, if it is not told otherwise
     kept = project.environment.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:")
     assert (folders["tiny"] / "memory.txt").read_text().startswith(kept)
+    # and steps keep what they compiled, but not beside the modules
+    compiled = {
+        path.name.split(".")[0] for path in (project.folder / ".snakemake/mmjsd/bytecode").rglob("*.pyc")
+    }
+    assert {"objectives", "loop", "serialization"} <= compiled
+    assert not list(package.rglob("*.pyc"))
     page = (project.folder / "results/comparison.md").read_text()
     assert "### Loudness\n\nMean norm of the shared latent given A." in page
     assert "loudness of all" in page
