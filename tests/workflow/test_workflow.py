@@ -47,6 +47,12 @@ def test_everything_is_made_once(made: tuple[Project, Outcome]) -> None:
     assert outcome.jobs == dataset | classifiers | of_run("js") | of_run("moe") | COMPARISON
 
 
+def test_long_jobs_are_started_first(made: tuple[Project, Outcome]) -> None:
+    started = re.findall(r"^Job \d+: (.*)$", made[1].output, re.MULTILINE)
+    assert started[0] == "building the store of tiny"
+    assert set(started[1:3]) == {"training js, seed 1", "training moe, seed 1"}
+
+
 def test_every_product_is_fresh(made: tuple[Project, Outcome]) -> None:
     assert made[0].products
     assert made[0].stale() == {}

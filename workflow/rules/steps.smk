@@ -22,6 +22,7 @@ for step, products in by_step().items():
                 f"logs/{step.log}.log",
             benchmark:
                 f"logs/benchmarks/{step.log}.tsv"
+            priority: step.priority
             threads: of_step(step, Step.threads)
             resources:
                 mem_mb=step.memory,

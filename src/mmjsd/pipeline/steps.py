@@ -45,6 +45,7 @@ class Build(Step):
     message = "building the store of {dataset}"
     folder, record, log = "data", "{dataset}.record.json", "{dataset}/data"
     memory = 4000
+    priority = 1
 
     def outputs(self) -> list[str]:
         return ["{dataset}.h5"]
@@ -161,6 +162,7 @@ class Train(_OfRun):
     help = "train a run, or continue its training"
     message = "training {run}, seed {seed}"
     record, log = "training.record.json", "{dataset}/{run}/seed-{seed}/train"
+    priority = 1
     options: ClassVar = {
         "--replace": {"action": "store_true", "help": "discard unfinished work of other parameters"}
     }
