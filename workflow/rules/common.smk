@@ -84,6 +84,7 @@ try:
     PARAMS = params.load(PARAMETER_FILE)
     ASKED = steps(PARAMS, OPTIONS)
     PRODUCTS = [step.product for step in ASKED]
+    RECORDS = {path: product.record for product in PRODUCTS for path in product.outputs}
     if workflow.is_main_process:
         presence = contextlib.ExitStack()
         atexit.register(presence.close)
@@ -169,13 +170,12 @@ def of_step(step, tell):
 
 
 def needs(step):
-    """Input function: the files its product is made from, and the records of those."""
-    records = {path: made.record for made in PRODUCTS for path in made.outputs}
+    """Input function: the records of the products that its product is made from, and other files."""
 
     def inputs(wildcards):
         product = chosen(step, wildcards).product
-        made = dict.fromkeys(records[path] for path in product.inputs if path in records)
-        return [*dict.fromkeys([*product.needed, *made]), *([NEWER] if product.name in STALE else [])]
+        made = dict.fromkeys(RECORDS.get(path, path) for path in product.needed)
+        return [*made, *([NEWER] if product.name in STALE else [])]
 
     return inputs
 
