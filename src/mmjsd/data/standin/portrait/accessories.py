@@ -4,7 +4,7 @@ import numpy as np
 
 from mmjsd.data.standin.portrait.head import across, sides
 from mmjsd.data.standin.portrait.look import Look
-from mmjsd.data.standin.portrait.pen import EYE_LEVEL, EYES, MIDDLE, Pen, arc, shaded
+from mmjsd.data.standin.portrait.pen import EYE_LEVEL, EYES, MIDDLE, Pen, arc, even, shaded
 
 __all__ = ["draw_earrings", "draw_glasses", "draw_hat"]
 
@@ -30,7 +30,7 @@ def draw_hat(look: Look, pen: Pen) -> None:
         case _:  # knitted
             pen.blob(across(look, dome), colour)
             pen.blob(across(look, [(0, 70), (0.8, 72), (1.18, 76), (1.18, 92), (0.8, 88), (0, 86)]), shade)
-            for share in np.linspace(-1, 1, 13):
+            for share in even(-1, 1, 13):
                 pen.line(
                     np.array(
                         [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from mmjsd.data.standin.portrait.hair import hair_outline, paste_hair
+from mmjsd.data.standin.portrait.hair import Texture, hair_outline, paste_hair
 from mmjsd.data.standin.portrait.head import across
 from mmjsd.data.standin.portrait.look import Look
 from mmjsd.data.standin.portrait.pen import MIDDLE, Floats, Pen, arc, shaded
@@ -13,7 +13,7 @@ from mmjsd.data.standin.portrait.pen import MIDDLE, Floats, Pen, arc, shaded
 __all__ = ["draw_body"]
 
 
-def draw_body(look: Look, canvas: Image.Image, pen: Pen, glow: Pen, texture: Image.Image) -> None:
+def draw_body(look: Look, canvas: Image.Image, pen: Pen, glow: Pen, texture: Texture) -> None:
     """Draw neck, clothes and necklace, behind them long hair, and the shadow of the chin."""
     rng, has = look.rng, look.has
     if look.long_hair:

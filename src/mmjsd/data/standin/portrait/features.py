@@ -3,7 +3,7 @@
 import numpy as np
 
 from mmjsd.data.standin.portrait.look import Look
-from mmjsd.data.standin.portrait.pen import EYE_LEVEL, EYES, MIDDLE, Colour, Pen, arc, mixed, shaded
+from mmjsd.data.standin.portrait.pen import EYE_LEVEL, EYES, MIDDLE, Colour, Pen, arc, even, mixed, shaded
 
 __all__ = ["draw_age", "draw_eye", "draw_mouth", "draw_nose"]
 
@@ -16,7 +16,7 @@ def draw_eye(look: Look, pen: Pen, glow: Pen, side: int) -> None:
     x = EYES[side > 0]
     wide = 9.2 - 0.8 * look.turn * side + (0.4 if not has["Male"] else 0)
     high = 2.1 if has["Narrow_Eyes"] else 4.3 + 0.5 * (not has["Male"]) - 0.5 * has["Smiling"]
-    across = np.linspace(-1, 1, 13)
+    across = even(-1, 1, 13)
     lid = 1 - across**2
     corner = 0.8 * across * side  # the outer corner is a little higher
     upper = np.stack([x + wide * across, EYE_LEVEL - corner - high * lid], axis=1)
@@ -30,7 +30,7 @@ def draw_eye(look: Look, pen: Pen, glow: Pen, side: int) -> None:
     iris = _IRIS[int(look.chance * (2 if dark else 4))]
     gaze = x + 1.6 * look.turn
     for radius, colour in ((4.4, shaded(iris, 0.62)), (3.7, iris), (1.9, (16, 14, 16))):
-        angle = np.linspace(0, 2 * np.pi, 20)
+        angle = even(0, 2 * np.pi, 20)
         rim_x, rim_y = gaze + radius * np.cos(angle), EYE_LEVEL - 0.6 + radius * np.sin(angle)
         room = (1 - ((rim_x - x) / wide) ** 2).clip(0)
         rim_y = rim_y.clip(EYE_LEVEL - high * room, EYE_LEVEL + 0.62 * high * room)
@@ -50,7 +50,7 @@ def draw_eye(look: Look, pen: Pen, glow: Pen, side: int) -> None:
     thick = 4.6 if has["Bushy_Eyebrows"] else (2.7 if has["Male"] else 1.9)
     rise = 4.6 if has["Arched_Eyebrows"] else 1.6
     level = EYE_LEVEL - (12.5 if has["Male"] else 14) - 0.4 * thick
-    along = np.linspace(0, 1, 7)  # from the nose outward
+    along = even(0, 1, 7)  # from the nose outward
     bend = level + 2 - rise * np.sin(np.pi * (0.15 + 0.75 * along) ** 1.3) + 1.5 * along
     brow_x = x + side * (-9.5 + 21 * along)
     body = thick * (1 - 0.75 * along**1.6)
@@ -96,7 +96,7 @@ def draw_mouth(look: Look, pen: Pen, glow: Pen) -> None:
         lips = ((190, 30, 52), (206, 64, 100), (168, 42, 60), (214, 92, 92), (140, 24, 60))[rng.integers(5)]
     else:
         lips = mixed(shaded(skin, 0.8), (176, 82, 82), 0.42 if not has["Male"] else 0.25)
-    t = np.linspace(-1, 1, 15)
+    t = even(-1, 1, 15)
     arch = 1 - t**2
     corner = y - lift * t**2
     inner_top = np.stack([x + wide * t, corner - 0.25 * gap * arch], axis=1)

@@ -1,15 +1,20 @@
 """Hair on the head and of the beard."""
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from mmjsd.data.standin.portrait.head import across, sides
 from mmjsd.data.standin.portrait.look import Look
-from mmjsd.data.standin.portrait.pen import HEIGHT, MIDDLE, SCALE, WIDTH, Floats, Pen, smooth
+from mmjsd.data.standin.portrait.pen import HEIGHT, MIDDLE, SCALE, WIDTH, Floats, Pen, even, smooth
 
-__all__ = ["draw_beard", "draw_hair", "hair_outline", "hair_texture", "paste_hair"]
+__all__ = ["Texture", "draw_beard", "draw_hair", "hair_outline", "hair_texture", "paste_hair"]
+
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom, in pixels of the canvas."""
 
 
 @cache
@@ -32,32 +37,40 @@ def _strands() -> dict[str, Image.Image]:
     return patterns
 
 
-def hair_texture(look: Look) -> Image.Image:
-    """Colour a pattern of hair, of the canvas' size."""
+class Texture(NamedTuple):
+    """A pattern of hair, of the canvas' size, and its colours."""
+
+    pattern: Image.Image
+    palette: bytes
+    """Red, green and blue of each of its 256 tones."""
+
+    def part(self, box: Box) -> Image.Image:
+        """Colour a part of it."""
+        part = self.pattern.crop(box)
+        part.putpalette(self.palette)
+        return part.convert("RGB")
+
+
+def hair_texture(look: Look) -> Texture:
+    """Choose a pattern of hair, and its colours."""
     kind = "wavy" if look.has["Wavy_Hair"] else "straight" if look.long_hair else "short"
     pattern = _strands()[kind]
     if look.rng.random() < 0.5:
         pattern = pattern.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    tones = np.arange(256) / 128
-    return Image.merge(
-        "RGB",
-        [
-            pattern.point((tones * value + 6 * (tones - 1)).clip(0, 255).round().tolist())
-            for value in look.hair
-        ],
-    )
+    tones = np.arange(256)[:, None] / 128
+    palette = (tones * look.hair + 6 * (tones - 1)).clip(0, 255).round()
+    return Texture(pattern, palette.astype(np.uint8).tobytes())
 
 
-def paste_hair(
-    canvas: Image.Image, texture: Image.Image, shape: Floats, opening: Floats | None = None
-) -> None:
+def paste_hair(canvas: Image.Image, texture: Texture, shape: Floats, opening: Floats | None = None) -> None:
     """Paste hair into ``shape``, but not into ``opening``."""
-    mask = Image.new("L", canvas.size)
+    mask = Image.new("1", canvas.size)
     pen = Pen(mask, SCALE)
-    pen.shape(shape, 255)
+    pen.shape(shape, 1)
     if opening is not None:
         pen.shape(opening, 0)
-    canvas.paste(texture, mask=mask)
+    if box := mask.getbbox():
+        canvas.paste(texture.part(box), box, mask.crop(box))
 
 
 def hair_outline(look: Look) -> Floats:
@@ -107,7 +120,7 @@ def _hairline(look: Look) -> Floats:
     level = 73 + 4 * look.chance - 3 * (not has["Male"])
     low = 236.0 if look.long_hair else 140.0
     if has["Bangs"]:
-        edge = np.linspace(0.86, -0.86, 15)
+        edge = even(0.86, -0.86, 15)
         fringe = [
             (share, 96 + 3 * (index % 2) + 4 * share**2 + float(rng.normal(0, 1)))
             for index, share in enumerate(edge)
@@ -129,7 +142,7 @@ def _hairline(look: Look) -> Floats:
     return smooth(across(look, (side + line)[::-1]))
 
 
-def draw_hair(look: Look, canvas: Image.Image, texture: Image.Image) -> None:
+def draw_hair(look: Look, canvas: Image.Image, texture: Texture) -> None:
     """Draw the hair around the face."""
     if look.has["Bald"]:
         if not look.has["Young"]:
@@ -141,7 +154,7 @@ def draw_hair(look: Look, canvas: Image.Image, texture: Image.Image) -> None:
     paste_hair(canvas, texture, hair_outline(look), _hairline(look))
 
 
-def draw_beard(look: Look, canvas: Image.Image, texture: Image.Image) -> None:
+def draw_beard(look: Look, canvas: Image.Image, texture: Texture) -> None:
     """Draw stubble, sideburns, goatee and moustache."""
     has = look.has
     if has["No_Beard"]:
@@ -218,5 +231,5 @@ def draw_beard(look: Look, canvas: Image.Image, texture: Image.Image) -> None:
         )
     box = (20 * SCALE, 96 * SCALE, 158 * SCALE, 184 * SCALE)
     soft = mask.crop(box).filter(ImageFilter.GaussianBlur(1.6 * SCALE))
-    dark = texture.crop(box).point(lambda value: value * 0.72)
+    dark = texture.part(box).point(lambda value: value * 0.72)
     canvas.paste(dark, box[:2], soft)

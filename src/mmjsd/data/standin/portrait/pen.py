@@ -21,6 +21,7 @@ __all__ = [
     "Floats",
     "Pen",
     "arc",
+    "even",
     "mixed",
     "shaded",
     "smooth",
@@ -96,8 +97,12 @@ def smooth(points: Sequence[tuple[float, float]]) -> Floats:
 
 def arc(x: float, y: float, wide: float, bend: float, count: int = 9) -> Floats:
     """Bend a line (count, 2) of half width ``wide``, so that its middle is ``bend`` below its ends."""
-    t = np.linspace(-1, 1, count)
+    t = even(-1, 1, count)
     return np.stack([x + wide * t, y + bend * (1 - t**2)], axis=1)
+
+
+#: Evenly spaced numbers, which the pen needs again for each face; not to be written to.
+even = cache(np.linspace)
 
 
 def shaded(colour: Colour, factor: float) -> Colour:

@@ -24,8 +24,9 @@ def draw_ground(rng: np.random.Generator) -> Image.Image:
 
 @cache
 def _grain() -> Floats:
-    """Noise from which each picture takes a part."""
-    return np.random.default_rng(1).normal(0, 1, (2 * HEIGHT, 2 * WIDTH, 1)).astype(np.float32)
+    """Noise (436, 356, 3), grey, from which each picture takes a part."""
+    grey = np.random.default_rng(1).normal(0, 1, (2 * HEIGHT, 2 * WIDTH, 1)).astype(np.float32)
+    return grey.repeat(3, axis=2)
 
 
 @cache
@@ -39,11 +40,12 @@ def develop(
 ) -> Image.Image:
     """Photograph the canvas under the light, with a camera's exposure, tint and noise: 178x218 pixels."""
     soft = light.filter(ImageFilter.BoxBlur(3)).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-    picture = np.asarray(canvas.reduce(SCALE), np.float32)
     exposure = rng.uniform(0.84, 1.1) * (1 + rng.uniform(-0.16, 0.16) * _ramp()) / NEUTRAL
     warmth = 1 + rng.normal(0.015, 0.03) * np.array([1, 0, -1], np.float32)
-    picture = picture * np.asarray(soft, np.float32) * (exposure * warmth).astype(np.float32)
+    picture = np.asarray(canvas.reduce(SCALE), np.float32)
+    picture *= np.asarray(soft)
+    picture *= exposure * warmth
     y, x = rng.integers(HEIGHT), rng.integers(WIDTH)
     picture += rng.uniform(1, 4) * _grain()[y : y + HEIGHT, x : x + WIDTH]
-    image = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+    image = Image.fromarray(picture.clip(0, 255, out=picture).astype(np.uint8))
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(2, 3.2))) if blurry else image
