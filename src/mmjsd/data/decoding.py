@@ -1,14 +1,7 @@
 """Images decoded on all cores, whatever file they are in and however they are cut to size."""
 
-import multiprocessing
-import os
-import signal
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -18,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mmjsd.data.workers import mapped
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities.preparation import Unfit
 
@@ -91,12 +85,11 @@ def decode(
         Unreadable: some cannot be read. Nothing follows the first of them, but all the rest is looked at.
     """
     count = sum(map(len, blocks))
-    workers = min(_cores(), count // _WORTH_A_WORKER)
     unreadable: dict[str, str] = {}
     work = partial(_read_images, read=read, shape=shape)
     with (
         tqdm(total=count, desc=images.path.name, unit="image", disable=not sys.stderr.isatty()) as bar,
-        closing(_decoded(_read_blocks(blocks, images.read), work, workers)) as decoded,
+        closing(mapped(work, _read_blocks(blocks, images.read), count // _WORTH_A_WORKER)) as decoded,
     ):
         for names, (values, faults) in zip(blocks, decoded, strict=True):
             for index, (reason, skippable) in sorted(faults.items()):
@@ -130,79 +123,16 @@ def _read_blocks(
         yield contents, faults
 
 
-def _decoded(
-    blocks: Iterable[tuple[list[bytes], Faults]],
-    work: Callable[[list[bytes]], tuple[Bytes, Faults]],
-    workers: int,
-) -> Generator[tuple[Bytes, Faults]]:
-    """Decode each block: its images in order, and what is wrong with the files that have none.
-
-    Processes, for threads are a fifth slower on two cores: Pillow holds the interpreter's lock for too much
-    of the time. Only some blocks are under way at any time, however many there are.
-    """
-    pool = _pool(workers) if workers > 1 else None
-    if pool is None:
-        for contents, unread in blocks:
-            images, faults = work(contents)
-            yield images, faults | unread
-        return
-    under_way: deque[tuple[Future[tuple[Bytes, Faults]], Faults]] = deque()
-    try:
-        for contents, unread in blocks:
-            under_way.append((pool.submit(work, contents), unread))
-            if len(under_way) > 2 * workers:
-                yield _next_result(under_way)
-        while under_way:
-            yield _next_result(under_way)
-    except BrokenProcessPool:
-        raise MmjsdError(
-            f"images: one of the {workers} processes that decode them died; free some memory, "
-            "and in a script of your own, guard the calls by `if __name__ == '__main__'`"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor | None:
-    """Start processes that wait for work; None where there can be none, for they talk through /dev/shm."""
-    try:
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare_worker)
-        pool.submit(int)  # starts them
-    except (OSError, ImportError, NotImplementedError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:80]
-        print(f"images: decoded by one process alone, for more cannot be started ({reason})", flush=True)
-        return None
-    return pool
-
-
-def _next_result(under_way: deque[tuple[Future[tuple[Bytes, Faults]], Faults]]) -> tuple[Bytes, Faults]:
-    future, unread = under_way.popleft()
-    images, faults = future.result()
-    return images, faults | unread
-
-
-def _prepare_worker() -> None:
-    # Ctrl+C is left to the parent, which stops its workers; if it dies otherwise, they follow
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _cores() -> int:
-    """Count the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _read_images(contents: list[bytes], read: Callable[[bytes], Bytes], shape: Shape) -> tuple[Bytes, Faults]:
-    """Decode N files: images (N, *shape), and what is wrong with the files that have none."""
+def _read_images(
+    block: tuple[list[bytes], Faults], read: Callable[[bytes], Bytes], shape: Shape
+) -> tuple[Bytes, Faults]:
+    """Decode the N files that could be read: images (N, *shape), and what is wrong with the others."""
+    contents, unread = block
     images = np.zeros((len(contents), *shape), np.uint8)
-    faults = {}
+    faults = dict(unread)
     for index, content in enumerate(contents):
+        if index in unread:
+            continue
         try:
             images[index] = read(content)
         except WrongSize as error:

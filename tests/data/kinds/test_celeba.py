@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmjsd.data import decoding
+from mmjsd.data import decoding, workers
 from mmjsd.data.kinds import celeba
 from mmjsd.data.kinds.celeba import build, digest_images, extent, find_sources
 from mmjsd.data.official import celeba_images
@@ -552,7 +552,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(
     (sources / "img_align_celeba" / "000008.jpg").write_bytes(b"")
     built(tmp_path / "a.h5", sources, skip_unreadable=True)
     monkeypatch.setattr(decoding, "_WORTH_A_WORKER", 1)
-    monkeypatch.setattr(decoding, "_cores", lambda: 2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
     built(tmp_path / "b.h5", sources, skip_unreadable=True)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     assert "000008.jpg: is no intact JPEG file" in refused(sources)
@@ -619,7 +619,7 @@ def test_without_shared_memory_one_process_decodes(
     built(tmp_path / "a.h5", sources)
     capsys.readouterr()
     monkeypatch.setattr(decoding, "_WORTH_A_WORKER", 1)
-    monkeypatch.setattr(decoding, "_cores", lambda: 2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
 
     def fail(*_: object, **__: object) -> None:
         raise error
@@ -628,7 +628,7 @@ def test_without_shared_memory_one_process_decodes(
     built(tmp_path / "b.h5", sources)
     assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
     said = error.strerror if isinstance(error, OSError) else error
-    assert f"decoded by one process alone, for more cannot be started ({said})" in capsys.readouterr().out
+    assert f"worked on by one process alone, for more cannot be started ({said})" in capsys.readouterr().out
 
 
 def test_too_little_memory_is_no_damaged_image(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,17 @@
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from mmjsd.data import workers
 from mmjsd.data.official.celeba_lists import read_attributes, read_partition
+from mmjsd.data.standin import faces
 from mmjsd.data.standin.attributes import ATTRIBUTES
 from mmjsd.data.standin.faces import write_faces
 from mmjsd.errors import MmjsdError
@@ -31,6 +38,37 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) 
     assert len(first) == 17 + 2
     shared = {name for name in first if other[name] == first[name]}
     assert shared == {"list_eval_partition.txt"}
+
+
+def test_bytes_do_not_depend_on_the_number_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faces, "_BLOCK", 3)
+    write_faces(tmp_path / "a", train=8, val=1, test=1, seed=3)
+    monkeypatch.setattr(faces, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
+    write_faces(tmp_path / "b", train=8, val=1, test=1, seed=3)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_ctrl_c_while_two_processes_draw_ends_both_and_leaves_no_lists(tmp_path: Path) -> None:
+    script = (
+        "from mmjsd.data import workers\n"
+        "from mmjsd.data.standin.faces import write_faces\n"
+        "if __name__ == '__main__':\n"
+        "    workers.cores = lambda: 2\n"
+        f"    write_faces({str(tmp_path)!r}, train=100_000, val=1, test=1, seed=0)\n"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not list(tmp_path.rglob("*.jpg")):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        # the pipe ends when nobody holds it any more: neither the parent nor its workers
+        told = process.communicate(timeout=20)[1]
+    assert told.endswith("KeyboardInterrupt\n")
+    assert told.count("Traceback") == 1
+    assert not list(tmp_path.glob("*.txt"))
 
 
 def test_files_are_the_official_layout(tmp_path: Path) -> None:
