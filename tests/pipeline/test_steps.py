@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from mmjsd import params, pipeline, registry
+from mmjsd.data import workers
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.pipeline.steps import Build, Classify, Curves, Track, Train
@@ -231,6 +232,26 @@ def test_a_step_uses_a_gpu_where_there_is_one(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "nvidia0").touch()
     (tmp_path / "nvidia1").touch()
     assert [pipeline.gpus(device) for device in devices] == [1, 0, 1, 1, 1, 1]
+
+
+def test_a_step_asks_for_the_cores_that_it_keeps_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is built by one process a core has all of them, whatever it computes with."""
+    monkeypatch.setattr(workers, "cores", lambda: 6)
+    chosen = resolved(
+        tmp_path / "params.yaml",
+        """
+datasets: {digits: {kind: mnist_svhn_text}, faces: {kind: celeba}}
+runs:
+  js: {dataset: digits, objective: mmjsd, threads: 3}
+  moe: {dataset: faces, objective: mmvae}
+""",
+    )
+    cores = {step.name: (step.cores(), step.threads()) for step in pipeline.steps(chosen)}
+    assert cores["data build digits"] == (1, 1)
+    assert cores["data build faces"] == (6, 1)
+    assert cores["train js --seed 1"] == (3, 3)
 
 
 @pytest.mark.parametrize("kind", registry.entries("datasets"))

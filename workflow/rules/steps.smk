@@ -23,7 +23,7 @@ for step, products in by_step().items():
             benchmark:
                 f"logs/benchmarks/{step.log}.tsv"
             priority: step.priority
-            threads: of_step(step, Step.threads)
+            threads: of_step(step, Step.cores)
             resources:
                 mem_mb=step.memory,
                 gpu=of_step(step, lambda step: gpus(step.device())),

@@ -88,8 +88,12 @@ class Step:
         return None
 
     def threads(self) -> int:
-        """Give the number of processor threads it uses."""
+        """Give the number of processor threads that it computes with."""
         return 1
+
+    def cores(self) -> int:
+        """Give the number of processor cores that it keeps busy, by threads or processes."""
+        return self.threads()
 
     def device(self) -> str:
         """Give the `device` parameter that it computes on."""

@@ -74,6 +74,11 @@ class Build(Step):
         kind = registry.reference("datasets", self.dataset.kind)
         return [f"{kind}:build", *_modality_kinds()]
 
+    def cores(self) -> int:
+        from mmjsd.data.workers import cores
+
+        return cores() if registry.constant_of("datasets", self.dataset.kind, "ON_ALL_CORES", False) else 1
+
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         key, source = self.values["dataset"], self.dataset.source
         registry.resolve("datasets", params["kind"]).build(

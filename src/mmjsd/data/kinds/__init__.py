@@ -19,6 +19,8 @@ class Kind(Protocol):
     """In the order of its store: name -> kind and, where that is fixed, shape: `image 3x64x64`, `text`."""
     LABELS: Literal["class", "attributes"] | None
     """What its samples are labelled with."""
+    ON_ALL_CORES: bool
+    """Whether it builds by one process a core (by one alone, if it does not say)."""
 
     def find_sources(self, folder: str | Path) -> dict[str, Path]:
         """Find the source files in a folder: name of each, as the store records it -> its path.

@@ -31,6 +31,7 @@ from mmjsd.provenance.files import sha256_file
 __all__ = [
     "LABELS",
     "MODALITIES",
+    "ON_ALL_CORES",
     "build",
     "digest_images",
     "download_sources",
@@ -40,6 +41,7 @@ __all__ = [
 
 MODALITIES = {"image": "image 3x64x64", "text": "text 256"}
 LABELS = "attributes"
+ON_ALL_CORES = True
 
 _IMAGES = (f"{FOLDER}.zip", f"{FOLDER}/")
 _LISTS = ("list_attr_celeba", "list_eval_partition")
