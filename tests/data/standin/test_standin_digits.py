@@ -1,5 +1,7 @@
 import gzip
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 from scipy import ndimage
+from sklearn.datasets import load_digits
 
 from mmjsd.data.official.mnist import read_mnist
 from mmjsd.data.official.svhn import read_svhn
@@ -110,3 +113,9 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(MmjsdError, match=r"train-images-idx3-ubyte\.gz: cannot be written"):
         write_mnist(tmp_path / "file", 10, 10, 0)
+
+
+def test_originals_are_those_of_scikit_learn_which_is_not_imported() -> None:
+    code = "import sys; from mmjsd.data.standin import digits; sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    np.testing.assert_array_equal(handwriting.originals()[1], load_digits().target)
