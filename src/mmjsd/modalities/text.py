@@ -168,12 +168,12 @@ def vary(x: "Tensor") -> "Tensor":
     """Uncertain characters (B, L, A)."""
     import torch
 
-    from mmjsd.modalities.layers import one_hot
-
-    sharp = one_hot(x, len(ALPHABET)).transpose(1, 2)
     share = 0.5 * torch.rand(len(x), 1, 1, device=x.device)
-    noise = torch.rand_like(sharp).square().square()
-    return (1 - share) * sharp + share * noise / noise.sum(-1, keepdim=True)
+    noise = torch.rand(*x.shape, len(ALPHABET), device=x.device).square_().square_()
+    total = noise.sum(-1, keepdim=True)
+    # in place, for these are many numbers
+    noise.mul_(share).div_(total)
+    return noise.scatter_add_(2, x[..., None], (1 - share).expand(*x.shape, 1))
 
 
 def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
