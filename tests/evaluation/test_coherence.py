@@ -22,11 +22,11 @@ def test_conditional_coherence_is_the_share_of_right_classes(store, results, mon
     labels = test.labels
     wrong = labels.clone()
     wrong[:15] = (wrong[:15] + 1) % 10
-    generated = {"mnist": labels[:, None], "svhn": wrong[:, None]}
-    monkeypatch.setattr(model, "generate_from", lambda *_: generated)
-    oracles = {"mnist": Oracle(), "svhn": Oracle()}
+    generated = {"mnist": labels[:, None], "svhn": wrong[:, None], "text": labels[:, None]}
+    monkeypatch.setattr(model, "decode_mean", lambda name, *_: generated[name])
+    oracles = {name: Oracle() for name in generated}
     scorer = ClassScorer([str(digit) for digit in range(10)])
     logits = coherence.conditional_logits(oracles, test, ("text",), test.complete(("text",)))
     found = {name: scorer.score(seen, labels).value for name, seen in logits.items()}
-    assert found == {"mnist": 1.0, "svhn": 0.75}
+    assert found == {"mnist": 1.0, "svhn": 0.75, "text": 1.0}
     assert scorer.agreement(coherence.random_logits(model, oracles, 60)).value == 0.75

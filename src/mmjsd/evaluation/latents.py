@@ -9,10 +9,18 @@ from mmjsd.data.batches import ResidentSplit
 from mmjsd.distributions import Gaussian
 from mmjsd.models.vae import MultimodalVAE
 
-__all__ = ["UnimodalPosteriors", "conditional_samples", "random_samples"]
+__all__ = ["CHUNK", "UnimodalPosteriors", "conditional_samples", "pieces", "random_samples"]
 
 CHUNK = 2048
-"""Samples encoded or generated at a time."""
+"""Samples whose latents are drawn at a time."""
+
+PIECE = 256
+"""Samples that networks take at a time on a CPU: what they compute of more does not stay in its caches."""
+
+
+def pieces(samples: Tensor) -> tuple[Tensor, ...]:
+    """Split samples (B, ...) into as many as networks take at a time on their device."""
+    return samples.split(PIECE if samples.device.type == "cpu" else CHUNK)
 
 
 class UnimodalPosteriors:
@@ -33,7 +41,7 @@ class UnimodalPosteriors:
         for name, column in zip(split.rows, self.pairs.T, strict=True):
             used, position = torch.unique(column.clamp(min=0), return_inverse=True)
             columns.append(torch.where(column < 0, -1, position))
-            parts = [model.encode({name: split.inputs(name, rows)}) for rows in used.split(CHUNK)]
+            parts = [model.encode({name: split.inputs(name, rows)}) for rows in pieces(used)]
             self.shared[name] = _joined([part.shared.at(0) for part in parts])
             self.private[name] = _joined([part.private[name] for part in parts])
         self.columns = dict(zip(self.shared, columns, strict=True))
@@ -76,7 +84,7 @@ def conditional_samples(
     samples: Tensor,
     targets: tuple[str, ...] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """One sample of every target modality given the subset, for each of these samples, in chunks.
+    """One sample of every target modality given the subset, for each of these samples, in pieces.
 
     The shared latent is sampled from the posterior given the subset, private latents from N(0, I).
 
@@ -85,17 +93,26 @@ def conditional_samples(
     """
     for chunk in samples.split(CHUNK):
         c = posteriors.posterior(subset, chunk).rsample()
-        yield posteriors.model.generate_from(c, targets)
+        yield from _generated(posteriors.model, c, targets)
 
 
 @torch.no_grad()
 def random_samples(
     model: MultimodalVAE, count: int, targets: tuple[str, ...] | None = None
 ) -> Iterator[dict[str, Tensor]]:
-    """`count` samples of every target modality from the prior, in chunks: modality -> generated (B, ...)."""
+    """`count` samples of every target modality from the prior, in pieces: modality -> generated (B, ...)."""
     for chunk in torch.arange(count).split(CHUNK):
         c = Gaussian.standard(len(chunk), model.shared_latent, device=model.device).rsample()
-        yield model.generate_from(c, targets)
+        yield from _generated(model, c, targets)
+
+
+def _generated(
+    model: MultimodalVAE, shared: Tensor, targets: tuple[str, ...] | None
+) -> Iterator[dict[str, Tensor]]:
+    """What the model generates from c (B, D), in pieces."""
+    private = model.draw_private(len(shared), targets)
+    for piece in pieces(torch.arange(len(shared), device=shared.device)):
+        yield {name: model.decode_mean(name, s[piece], shared[piece]) for name, s in private.items()}
 
 
 def _joined(parts: list[Gaussian]) -> Gaussian:

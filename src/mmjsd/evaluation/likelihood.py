@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmjsd.distributions import Gaussian
-from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors
+from mmjsd.evaluation.latents import CHUNK, UnimodalPosteriors, pieces
 from mmjsd.evaluation.trained import Judged
 from mmjsd.subsets import name_of
 
@@ -99,11 +99,17 @@ def _of_chunk(test: UnimodalPosteriors, subset: tuple[str, ...], chunk: Tensor, 
     joint = Gaussian.standard(*c.shape, device=c.device).log_prob(c)
     joint = joint - posterior.log_prob(c)
     shared, logs = joint, {}
+    parts = pieces(torch.arange(len(repeated), device=c.device))
     for name in model.modalities:
         prior = Gaussian.standard(len(repeated), model.private_latent, device=c.device)
         q = test.private_of(name, repeated) if name in subset else prior
         s = q.rsample()
-        own = model.log_likelihood(name, model.decode(name, s, c), test.inputs(name, repeated))
+        own = torch.cat(
+            [
+                model.log_likelihood(name, model.decode(name, s[part], c[part]), test.inputs(name, rows))
+                for part, rows in zip(parts, pieces(repeated), strict=True)
+            ]
+        )
         own = own + prior.log_prob(s) - q.log_prob(s)
         logs[name] = shared + own
         joint = joint + own

@@ -169,11 +169,16 @@ class MultimodalVAE(nn.Module):
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
         """Samples of the target modalities (default: all) given c (B, D), private latents from N(0, I)."""
-        samples = {}
-        for name in self.modalities if targets is None else targets:
-            private = Gaussian.standard(len(shared), self.private_latent, device=shared.device)
-            samples[name] = self.decode_mean(name, private.rsample(generator), shared)
-        return samples
+        private = self.draw_private(len(shared), targets, generator)
+        return {name: self.decode_mean(name, s, shared) for name, s in private.items()}
+
+    def draw_private(
+        self, count: int, targets: tuple[str, ...] | None = None, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Private latents of the target modalities (default: all) from N(0, I), (count, D) each."""
+        standard = Gaussian.standard(count, self.private_latent, device=self.device)
+        names = self.modalities if targets is None else targets
+        return {name: standard.rsample(generator) for name in names}
 
     def _checked(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         if not values:
