@@ -51,6 +51,9 @@ _UNKNOWN = 255
 _IDS = np.full(256, _UNKNOWN, np.uint8)
 _IDS[_CODES] = np.arange(len(ALPHABET))
 
+#: Width of a character, and distance of lines, relative to the size of the font that texts are drawn in.
+_ADVANCE, _LEADING = 0.602, 1.2
+
 #: What fills up texts of a length, those of CelebA; blanks where it does not say.
 _PADDING = {256: "*"}
 
@@ -178,11 +181,32 @@ def vary(x: "Tensor") -> "Tensor":
 
 def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
     """Write texts, token ids (N, L) or character probabilities (N, L, A): the most likely characters."""
+    from matplotlib.collections import PathCollection
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import IdentityTransform
+
     ids = (values.argmax(-1) if values.is_floating_point() else values).cpu().numpy()
     # as many lines as make the block of text about as wide as high
     width = max(8, math.ceil(math.sqrt(2 * ids.shape[1])))
-    points = 72 * CELL / (0.65 * width)
-    for cell, line in enumerate(decode(ids)):
-        x, y = left + cell % columns, top + cell // columns
-        block = "\n".join(line[start : start + width] for start in range(0, len(line), width))
-        axes.text(x + 0.5, y + 0.5, block, family="monospace", size=points, ha="center", va="center")
+    size = 1 / (0.65 * width)  # of the font, in cells
+    cell, (line, place) = np.arange(len(ids))[:, None], np.divmod(np.arange(ids.shape[1]), width)
+    x = left + cell % columns + 0.5 + _ADVANCE * size * (place - width / 2)
+    y = top + cell // columns + 0.5 + _LEADING * size * (line - line[-1] / 2 + 0.3)
+    font = FontProperties(family="monospace")
+    # each character once, with all its places: as strings, thousands of texts would take seconds
+    for character in np.unique(ids):
+        if ALPHABET[character].isspace():
+            continue
+        where = ids == character
+        glyphs = PathCollection(
+            [TextPath((0, 0), ALPHABET[character], size=1, prop=font)],
+            sizes=[(72 * CELL * size) ** 2],
+            offsets=np.stack([x[where], y[where]], 1),
+            offset_transform=axes.transData,
+            color="black",
+            linewidths=0,
+            snap=False,
+        )
+        glyphs.set_transform(IdentityTransform())
+        axes.add_collection(glyphs, autolim=False)
