@@ -323,14 +323,9 @@ def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: 
         values = values.mean(1, keepdim=True)
     pixels = (values.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     rows = -(-len(pixels) // columns)
-    axes.imshow(
-        _tiled(pixels, rows, columns).squeeze(),
-        extent=(left, left + columns, top + rows, top),
-        cmap="gray",
-        vmin=0,
-        vmax=255,
-        interpolation="nearest",
-    )
+    # in colour, for a map of grey values to colours takes longer
+    sheet = _tiled(pixels, rows, columns).repeat(3 // pixels.shape[3], axis=2)
+    axes.imshow(sheet, extent=(left, left + columns, top + rows, top), interpolation="nearest")
 
 
 def _tiled(pictures: Bytes, rows: int, columns: int) -> Bytes:

@@ -23,6 +23,7 @@ def latents(shown: Shown) -> Drawn:
     places = TSNE(
         init="pca" if model.shared_latent > 1 else "random",
         perplexity=min(30, (len(means) - 1) / 3),
+        max_iter=500,  # of the default's 1000, the others move nothing that one sees
         random_state=shown.trained.seed,
     ).fit_transform(means)
     places = places.reshape(len(panels), len(samples), 2)
