@@ -108,8 +108,8 @@ def _figures(folder: Path) -> Iterator[dict[str, Any]]:
         try:
             with Image.open(folder / name) as image:
                 buffer = io.BytesIO()
-                # a fifth of the PNG's size, and looks the same
-                image.convert("RGB").save(buffer, "webp", quality=82)
+                # a quarter of the PNG's size, and looks the same; the default method takes thrice as long
+                image.convert("RGB").save(buffer, "webp", quality=82, method=2)
                 width, height = image.size
         except PermissionError as error:
             raise MmjsdError(
