@@ -1,6 +1,7 @@
 """The command line. Every rule of the workflow is one of these commands, and people can run them too."""
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a fault of the input is told in plain lines, without a traceback."""
     if argv is None:  # the process is ours
+        # libraries make very many objects that stay, which else are searched for garbage over and over
+        gc.set_threshold(20_000, 50, 100)
         variables.drop_inherited()
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # where it is ASCII
     arguments = _parser().parse_args(argv)
