@@ -23,15 +23,22 @@ def k_means(samples: Tensor, clusters: int, repetitions: int, seed: int, iterati
     generator = torch.Generator(samples.device).manual_seed(seed)
     centres = _plus_plus(samples, clusters, repetitions, generator)
     labels = _nearest(samples, centres)
+    moving = torch.arange(repetitions, device=samples.device)  # those whose clusters still change
     for _ in range(iterations):
-        members = torch.nn.functional.one_hot(labels, clusters).to(samples.dtype)  # (R, N, K)
-        counts = members.sum(1)[..., None]
-        means = members.transpose(1, 2) @ samples / counts.clamp(min=1)
-        centres = torch.where(counts > 0, means, centres)
-        previous, labels = labels, _nearest(samples, centres)
-        if torch.equal(previous, labels):
+        centres[moving] = _means(samples, labels[moving], centres[moving])
+        previous, labels[moving] = labels[moving], _nearest(samples, centres[moving])
+        moving = moving[(labels[moving] != previous).any(1)]
+        if not len(moving):
             break
     return labels
+
+
+def _means(samples: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
+    """Means of the clusters (R, K, D), where one is empty its centre: labels (R, N), centres (R, K, D)."""
+    members = samples.new_zeros(*centres.shape[:2], len(samples)).scatter_(1, labels[:, None], 1.0)
+    counts = members.sum(2)[..., None]
+    means = (members.flatten(0, 1) @ samples).view_as(centres) / counts.clamp(min=1)
+    return torch.where(counts > 0, means, centres)
 
 
 def _plus_plus(samples: Tensor, clusters: int, repetitions: int, generator: torch.Generator) -> Tensor:
@@ -42,19 +49,20 @@ def _plus_plus(samples: Tensor, clusters: int, repetitions: int, generator: torc
     for _ in range(clusters):
         drawn = torch.multinomial(chances, 1, generator=generator)[:, 0]
         centres.append(samples[drawn])
-        nearest = torch.minimum(nearest, _squared_distances(samples, centres[-1][:, None])[..., 0])
+        nearest = torch.minimum(nearest, _squared_distances(samples, centres[-1]))
         # where every sample is a centre already, any will do
         chances = torch.where(nearest.sum(1, keepdim=True) > 0, nearest, 1.0)
     return torch.stack(centres, 1)
 
 
 def _nearest(samples: Tensor, centres: Tensor) -> Tensor:
-    return _squared_distances(samples, centres).argmin(-1)
+    """The nearest centre of each sample, which does not depend on the sample's own square: (R, N)."""
+    flat = centres.flatten(0, 1)
+    distances = torch.addmm((flat**2).sum(1), samples, flat.T, alpha=-2)  # (N, R * K)
+    return distances.view(-1, *centres.shape[:2]).min(-1).indices.T.contiguous()
 
 
 def _squared_distances(samples: Tensor, centres: Tensor) -> Tensor:
-    """(N, D), (R, K, D) -> (R, N, K)."""
-    flat = centres.flatten(0, 1)
-    products = samples @ flat.T
-    distances = (samples**2).sum(1, keepdim=True) + (flat**2).sum(1) - 2 * products
-    return distances.clamp(min=0).unflatten(1, centres.shape[:2]).transpose(0, 1)
+    """(N, D), (R, D) -> (R, N)."""
+    distances = (samples**2).sum(1) + (centres**2).sum(1, keepdim=True) - 2 * (centres @ samples.T)
+    return distances.clamp(min=0)
