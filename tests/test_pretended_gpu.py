@@ -15,11 +15,10 @@ from matplotlib.figure import Figure
 
 import mmjsd
 from mmjsd.data import batches
-from mmjsd.data.store import Split, Store, Table, read_store, write_store
+from mmjsd.data.store import Store
 from mmjsd.distributions import Gaussian, stratified_mixture
 from mmjsd.evaluation.running import evaluate
 from mmjsd.modalities import image
-from mmjsd.modalities.text import ALPHABET
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.objectives import MMJSD
 from mmjsd.params import make_evaluation
@@ -27,7 +26,7 @@ from mmjsd.reporting.figures import draw_run
 from mmjsd.training import checkpoint
 from mmjsd.training.loop import train
 from support.pretended import pretended_gpu
-from support.samples import make_run, make_split
+from support.samples import make_faces, make_own, make_run, make_split, written
 from support.training import VARIANTS, assert_same_weights, begun_again_and_again, losses
 
 pytestmark = pytest.mark.e2e
@@ -48,68 +47,31 @@ QUICK = make_evaluation(
 )
 
 
-def written(path: Path, kind: str, classes: list[str], train: Split, test: Split) -> Store:
-    write_store(
-        path,
-        kind=kind,
-        modalities=list(train.modalities),
-        classes=classes,
-        seed=0,
-        params={"source": "standin"},
-        sources={},
-        splits={"train": train, "test": test},
-    )
-    return read_store(path)
+def digits_store(path: Path, rows: int, missing: float = 0.0) -> Store:
+    rng = np.random.default_rng(0)
+    classes = [str(digit) for digit in range(10)]
+    splits = {"train": make_split(rng, rows, missing), "test": make_split(rng, 60, missing)}
+    return written(path, "mnist_svhn_text", classes, splits)
 
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory) -> Store:
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("digits") / "digits.h5"
-    classes = [str(digit) for digit in range(10)]
-    return written(path, "mnist_svhn_text", classes, make_split(rng, 24), make_split(rng, 60))
+    return digits_store(tmp_path_factory.mktemp("digits") / "digits.h5", 24)
 
 
 @pytest.fixture(scope="module")
 def digits_with_gaps(tmp_path_factory) -> Store:
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("digits") / "gaps.h5"
-    classes = [str(digit) for digit in range(10)]
-    return written(path, "mnist_svhn_text", classes, make_split(rng, 30, 0.2), make_split(rng, 60, 0.2))
+    return digits_store(tmp_path_factory.mktemp("digits") / "gaps.h5", 30, 0.2)
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Store:
-    """Noise in the shapes of CelebA, with three attributes."""
-    rng = np.random.default_rng(0)
-
-    def split(count: int) -> Split:
-        labels = rng.integers(0, 2, (count, 3)).astype(np.uint8)
-        tables = {
-            "image": Table("image", rng.integers(0, 256, (count, 3, 64, 64)).astype(np.uint8), labels),
-            "text": Table("text", rng.integers(0, 70, (count, 256)).astype(np.uint8), labels, ALPHABET),
-        }
-        return Split(tables, np.stack([np.arange(count, dtype=np.int32)] * 2, 1), labels)
-
-    path = tmp_path_factory.mktemp("faces") / "faces.h5"
-    return written(path, "celeba", ["Bald", "Smiling", "Young"], split(8), split(24))
+    return make_faces(tmp_path_factory.mktemp("faces") / "faces.h5")
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory) -> Store:
-    """A vector, an image and a text, of shapes that the paper has not."""
-    rng = np.random.default_rng(0)
-
-    def split(count: int) -> Split:
-        labels = np.arange(count) % 3
-        tables = {
-            "numbers": Table("vector", rng.standard_normal((count, 7)).astype(np.float32), labels),
-            "picture": Table("image", rng.integers(0, 256, (count, 3, 11, 6)).astype(np.uint8), labels),
-            "words": Table("text", rng.integers(0, 70, (count, 13)).astype(np.uint8), labels, ALPHABET),
-        }
-        return Split(tables, np.stack([np.arange(count, dtype=np.int32)] * 3, 1), labels)
-
-    return written(tmp_path_factory.mktemp("own") / "own.h5", "own", list("abc"), split(24), split(30))
+    return make_own(tmp_path_factory.mktemp("own") / "own.h5")
 
 
 def on_gpu(store: Store, folder: Path, **options) -> None:

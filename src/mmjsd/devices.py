@@ -12,7 +12,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from mmjsd.errors import MmjsdError
+from mmjsd.errors import MmjsdError, in_short
 
 __all__ = [
     "as_float64",
@@ -74,7 +74,7 @@ def _accelerators() -> tuple[list[torch.device], str | None]:
         if kind is not None and kind.type in _KINDS and torch.accelerator.is_available():
             count = torch.accelerator.device_count()
             return [torch.device(kind.type, index) for index in range(count)], None
-    return [], _in_short(told[-1].message) if told else None
+    return [], in_short(told[-1].message) if told else None
 
 
 def _most_free_first(devices: list[torch.device]) -> list[torch.device]:
@@ -106,19 +106,13 @@ def _problem(device: torch.device) -> str | None:
             ones = torch.ones(8, 8, device=device)
             (ones @ ones).sum().item()
     except Exception as error:  # whatever a driver's failure is raised as
-        return _in_short(error)
+        return in_short(error)
     return None
 
 
 def _made_current(device: torch.device) -> torch.device:
     torch.accelerator.set_device_index(device.index)
     return device
-
-
-def _in_short(told: object) -> str:
-    """The first sentence of an error or warning."""
-    lines = str(told).strip().splitlines() or [type(told).__name__]
-    return lines[0].split(". ")[0].rstrip(".")[:200]
 
 
 # --- What it can do ---------------------------------------------------------------------------------------
@@ -141,7 +135,7 @@ def pick_precision(wanted: str, device: torch.device) -> str:
                 (ones @ ones).sum().item()
         except Exception as error:  # whatever a driver's failure is raised as
             raise MmjsdError(
-                f"precision: bfloat16 does not work on {device} ({_in_short(error)}); use auto or float32"
+                f"precision: bfloat16 does not work on {device} ({in_short(error)}); use auto or float32"
             ) from None
     return wanted
 

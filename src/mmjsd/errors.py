@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["MmjsdError", "choice_of", "did_you_mean", "in_a_line"]
+__all__ = ["MmjsdError", "choice_of", "did_you_mean", "in_a_line", "in_short"]
 
 
 class MmjsdError(Exception):
@@ -35,3 +35,9 @@ def choice_of(names: Collection[str]) -> str:
     """List names to choose from: 'a', 'b' or 'c'."""
     *first, last = map(repr, names)
     return " or ".join([", ".join(first), last] if first else [last])
+
+
+def in_short(told: object) -> str:
+    """Give the first sentence of a foreign error or warning, or its type where it says nothing."""
+    lines = str(told).strip().splitlines() or [type(told).__name__]
+    return lines[0].split(". ")[0].rstrip(".")[:200]

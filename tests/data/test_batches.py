@@ -46,7 +46,7 @@ def test_an_epoch_uses_each_sample_once_at_most(store):
 def stream(split, batch_size=32, seed=5):
     torch.manual_seed(seed)
     data = StreamedSplit(split, torch.device("cpu"))
-    return list(data.batches(data.shuffled(batch_size)))
+    return [data.batch(*part) for part in data.parts(data.shuffled(batch_size))]
 
 
 @pytest.mark.parametrize("gaps", [False, True])
@@ -57,7 +57,7 @@ def test_streamed_batches_are_those_of_the_resident_split(store, store_with_gaps
     streamed = stream(split)
     torch.manual_seed(5)
     data = ResidentSplit(split, torch.device("cpu"))
-    resident = list(data.batches(data.shuffled(32)))
+    resident = [data.batch(*part) for part in data.parts(data.shuffled(32))]
     assert len(streamed) == len(resident) == 3
     for one, other in zip(streamed, resident, strict=True):
         assert (one.present is None) == (other.present is None) == (not gaps)

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import torch
 from torch.nn.parameter import is_lazy
+from torch.nn.utils import clip_grad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from support.graphs import Graph, Launching, refuse_to_wait
 
 CPU = torch.device("cpu")
 #: Functions that draw random numbers.
@@ -43,6 +46,13 @@ class PretendedGPU(TorchFunctionMode):
         """Whether copies to it were waited for."""
         self.operations: set[str] = set()
         """All that an Apple GPU computed, as `aten` calls it."""
+        self.graphs: list[Graph] = []
+        """CUDA graphs that were begun."""
+        self.capturing: Graph | None = None
+        self.may_wait = True
+        """Whether the host may wait for values."""
+        self.is_stuck = False
+        """Whether the generator is left in a capture that failed."""
 
     def place(self, tensor: torch.Tensor) -> torch.device:
         return self.places.get(tensor, CPU)
@@ -65,6 +75,9 @@ class PretendedGPU(TorchFunctionMode):
         among = self._place_of_all(name, args, kwargs)
         result_place = target or (self.place(args[1]) if attribute == "data" and len(args) > 1 else among)
         self._check_generator(kwargs, result_place)
+        if self.capturing or not self.may_wait:
+            moves = name in ("to", "cpu") and target not in (None, self.place(args[0]))
+            refuse_to_wait(name, moves or (name == "copy_" and self.place(args[1]) != self.place(args[0])))
         if name in ("to", "cpu") and target not in (None, self.place(args[0])):
             if target != CPU:
                 self.waited.add(not kwargs.get("non_blocking", False))
@@ -114,15 +127,22 @@ class PretendedGPU(TorchFunctionMode):
     def _computed(self, func: Callable, name: str, args: tuple, kwargs: dict) -> Any:
         own_numbers = name in RANDOM and kwargs.get("generator") is None
         if own_numbers:
+            if self.is_stuck:
+                raise RuntimeError("Offset increment outside graph capture encountered unexpectedly.")
             before = torch.get_rng_state()
             torch.set_rng_state(self.random)
         try:
-            with _Noting(self.operations) if self.kind == "mps" else nullcontext():
+            with self._watched(name):
                 return func(*args, **kwargs)
         finally:
             if own_numbers:
                 self.random = torch.get_rng_state()
                 torch.set_rng_state(before)
+
+    def _watched(self, name: str) -> Any:
+        if self.kind == "mps":
+            return _Noting(self.operations)
+        return Launching(self.capturing, name) if self.capturing or not self.may_wait else nullcontext()
 
     def _put(self, tensor: torch.Tensor, place: torch.device) -> None:
         if place == CPU:
@@ -149,11 +169,21 @@ def pretended_gpu(kind: str, free: tuple[int, ...] = (2**34,)) -> Iterator[Prete
     gpu = PretendedGPU(kind, len(free))
     real_module, real_seed = torch.get_device_module, torch.manual_seed
 
+    def begun() -> Graph:
+        gpu.graphs.append(Graph())
+        return gpu.graphs[-1]
+
+    def renew(state: torch.Tensor) -> None:
+        gpu.random, gpu.is_stuck = state, False
+
     class Generator(torch.Generator):
         def __new__(cls, device: Any = "cpu") -> Any:
             generator = super().__new__(cls, "cpu")
             generator.place = gpu._device(device)
             return generator
+
+        def graphsafe_get_state(self) -> Any:
+            return self.get_state()
 
     def manual_seed(seed: int) -> torch.Generator:
         generator = real_seed(seed)
@@ -174,6 +204,14 @@ def pretended_gpu(kind: str, free: tuple[int, ...] = (2**34,)) -> Iterator[Prete
         module.mem_get_info = lambda device: (free[device.index], 2**35)
         module.device_memory_used = lambda device: 2**35 - free[device.index]
         module.get_device_properties = lambda device: SimpleNamespace(total_memory=2**35)
+    if kind == "cuda":
+        module.CUDAGraph = begun
+        module.graph = lambda graph, stream: graph.capture(gpu)
+        module.Stream, module.stream, module.synchronize = object, nullcontext, lambda: None
+        module.set_sync_debug_mode = lambda mode: setattr(gpu, "may_wait", mode == "default")
+        module.default_generators = [
+            SimpleNamespace(get_state=lambda: gpu.random.clone(), graphsafe_set_state=renew) for _ in free
+        ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.accelerator, "synchronize", lambda device: None)
         # torch's own code asks whether it is available, and would use its streams
@@ -191,6 +229,12 @@ def pretended_gpu(kind: str, free: tuple[int, ...] = (2**34,)) -> Iterator[Prete
             torch,
             "get_device_module",
             lambda device: module if torch.device(device).type == kind else real_module(device),
+        )
+        # told by the tensors below Python, which lie on the CPU
+        patch.setattr(
+            clip_grad,
+            "_group_tensors_by_device_and_dtype",
+            lambda lists: {(torch.device(kind, 0), None): (lists, [])},
         )
         patch.setattr(torch, "Generator", Generator)
         patch.setattr(torch, "manual_seed", manual_seed)

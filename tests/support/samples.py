@@ -1,5 +1,7 @@
 """A small dataset in memory, and the parameters of runs on it."""
 
+from pathlib import Path
+
 import numpy as np
 
 from mmjsd import params
@@ -7,7 +9,7 @@ from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.data.text import word_table
 from mmjsd.modalities.text import ALPHABET
 
-__all__ = ["make_run", "make_split", "make_store"]
+__all__ = ["make_faces", "make_own", "make_run", "make_split", "make_store", "written"]
 
 
 def make_split(rng: np.random.Generator, rows: int, missing: float = 0.0) -> Split:
@@ -31,19 +33,56 @@ def make_split(rng: np.random.Generator, rows: int, missing: float = 0.0) -> Spl
     return Split(tables, pairs, labels)
 
 
-def make_store(path, missing: float = 0.0) -> Store:
-    rng = np.random.default_rng(0)
+def written(path: Path, kind: str, classes: list[str], splits: dict[str, Split]) -> Store:
+    """A store of these splits, as it is read."""
     write_store(
         path,
-        kind="mnist_svhn_text",
-        modalities=["mnist", "svhn", "text"],
-        classes=[str(digit) for digit in range(10)],
+        kind=kind,
+        modalities=list(splits["train"].modalities),
+        classes=classes,
         seed=0,
         params={"source": "standin"},
         sources={},
-        splits={"train": make_split(rng, 120, missing), "test": make_split(rng, 60, missing)},
+        splits=splits,
     )
     return read_store(path)
+
+
+def make_store(path: Path, missing: float = 0.0) -> Store:
+    rng = np.random.default_rng(0)
+    splits = {"train": make_split(rng, 120, missing), "test": make_split(rng, 60, missing)}
+    return written(path, "mnist_svhn_text", [str(digit) for digit in range(10)], splits)
+
+
+def make_faces(path: Path) -> Store:
+    """Noise in the shapes of CelebA, with three attributes."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        labels = rng.integers(0, 2, (count, 3)).astype(np.uint8)
+        tables = {
+            "image": Table("image", rng.integers(0, 256, (count, 3, 64, 64)).astype(np.uint8), labels),
+            "text": Table("text", rng.integers(0, 70, (count, 256)).astype(np.uint8), labels, ALPHABET),
+        }
+        return Split(tables, np.stack([np.arange(count, dtype=np.int32)] * 2, 1), labels)
+
+    return written(path, "celeba", ["Bald", "Smiling", "Young"], {"train": split(8), "test": split(24)})
+
+
+def make_own(path: Path) -> Store:
+    """A vector, an image and a text, of shapes that the paper has not."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> Split:
+        labels = np.arange(count) % 3
+        tables = {
+            "numbers": Table("vector", rng.standard_normal((count, 7)).astype(np.float32), labels),
+            "picture": Table("image", rng.integers(0, 256, (count, 3, 11, 6)).astype(np.uint8), labels),
+            "words": Table("text", rng.integers(0, 70, (count, 13)).astype(np.uint8), labels, ALPHABET),
+        }
+        return Split(tables, np.stack([np.arange(count, dtype=np.int32)] * 3, 1), labels)
+
+    return written(path, "own", list("abc"), {"train": split(24), "test": split(30)})
 
 
 def make_run(**options) -> params.Run:

@@ -1,7 +1,8 @@
 """Batches as tensors already on the device: no Python per sample.
 
 A split that fits into the memory of the device lies there as a whole; of one that does not, blocks of
-shuffled samples are brought there while the ones before are computed on.
+shuffled samples are brought there while the ones before are computed on. What a batch is made of, its part,
+is a list of tensors, of the same shapes each time.
 """
 
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ class ResidentSplit:
         return len(self.pairs)
 
     def batch(self, samples: Tensor) -> Batch:
-        """The samples with these indices, int64 (B,) on the device."""
+        """Gather the batch of a part, its indices: int64 (B,) on the device."""
         pairs = self.pairs[samples].T
         present = None if self.complete else pairs >= 0
         values = {
@@ -80,9 +81,9 @@ class ResidentSplit:
         """
         return _shuffled(len(self), batch_size).to(self.device)
 
-    def batches(self, order: Tensor) -> Iterator[Batch]:
-        """The batches of these samples, (steps, batch_size)."""
-        return map(self.batch, order)
+    def parts(self, order: Tensor) -> Iterator[list[Tensor]]:
+        """Yield what the batches of these samples, (steps, batch_size), are made of: their indices."""
+        return ([samples] for samples in order.to(self.device))
 
 
 class StreamedSplit:
@@ -107,8 +108,8 @@ class StreamedSplit:
         """As that of a resident split."""
         return _shuffled(len(self), batch_size)
 
-    def batches(self, order: Tensor) -> Iterator[Batch]:
-        """The batches of these samples, (steps, batch_size)."""
+    def parts(self, order: Tensor) -> Iterator[list[Tensor]]:
+        """Yield what the batches of these samples are made of: rows of each modality, and which are there."""
         blocks = order.split(BLOCK)
         with ThreadPoolExecutor(1) as reader:
             coming = reader.submit(self._read, blocks[0])
@@ -116,25 +117,26 @@ class StreamedSplit:
                 rows, pairs = coming.result()
                 if number + 1 < len(blocks):
                     coming = reader.submit(self._read, blocks[number + 1])
-                rows = {
-                    name: row.to(self.device, non_blocking=pins_memory(self.device))
-                    for name, row in rows.items()
-                }
-                present = None if self.complete else (pairs.T >= 0).to(self.device)
+                brought = [row.to(self.device, non_blocking=pins_memory(self.device)) for row in rows]
+                present = [] if self.complete else [(pairs >= 0).to(self.device)]
                 for start in range(0, block.numel(), block.shape[1]):
-                    part = slice(start, start + block.shape[1])
-                    values = {name: self.kinds[name].as_input(row[part]) for name, row in rows.items()}
-                    yield Batch(values, None if present is None else present[:, part])
+                    yield [each[start : start + block.shape[1]] for each in (*brought, *present)]
 
-    def _read(self, block: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def batch(self, *part: Tensor) -> Batch:
+        """Scale the rows of a part to a batch."""
+        rows = dict(zip(self.kinds, part, strict=False))  # and, last, which of them are there
+        values = {name: self.kinds[name].as_input(row) for name, row in rows.items()}
+        return Batch(values, None if self.complete else part[-1].T)
+
+    def _read(self, block: Tensor) -> tuple[list[Tensor], Tensor]:
         """Rows of the samples of a block, in pinned memory where that helps, and their pairs."""
         pairs = self.pairs[block.flatten()]
-        rows = {}
-        for (name, data), column in zip(self.tables.items(), pairs.T, strict=True):
+        rows = []
+        for data, column in zip(self.tables.values(), pairs.T, strict=True):
             # in the order of the file: each page of it is read once
             wanted, place = column.clamp(min=0).unique(return_inverse=True)
             row = torch.from_numpy(data[wanted.numpy()])[place]
-            rows[name] = row.pin_memory() if pins_memory(self.device) else row
+            rows.append(row.pin_memory() if pins_memory(self.device) else row)
         return rows, pairs
 
 

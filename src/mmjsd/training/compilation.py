@@ -1,9 +1,12 @@
 """Whether a run is compiled: if that repays the time it takes, and if it works here."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+
+from mmjsd.errors import in_short
+from mmjsd.training.step import Step
 
 __all__ = ["compiled", "repays_compilation"]
 
@@ -19,26 +22,22 @@ def repays_compilation(wanted: str, samples: int, device: torch.device) -> bool:
     return wanted == "on"
 
 
-def compiled(function: Any, rehearse: Callable[[Any], None]) -> tuple[Any, str | None]:
-    """Compile a function and try it, for what torch needs for that shows when it is first called.
+def compiled(step: Step, inputs: Sequence[Any]) -> str | None:
+    """Compile the objective of a step, and try it: what torch needs for that shows when it is first called.
 
     Args:
-        function: the function.
-        rehearse: calls it as it will be called, and leaves no trace of that.
+        step: computes its loss by the compiled objective from then on, if that works.
+        inputs: of a step.
 
     Returns:
-        The compiled function and None, or the function as it is and what compiling it failed with.
+        None, or what compiling it failed with.
     """
-    attempt = torch.compile(function)
+    step.loss = torch.compile(step.objective)
     try:
-        rehearse(attempt)
+        with step.rehearsed():
+            step(*inputs)
     except Exception as error:  # whatever compilers, drivers and torch fail with
-        return function, _cause(error)
-    return attempt, None
-
-
-def _cause(error: Exception) -> str:
-    """The compiler's own error, if it is one of those, else the first sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    by_compiler = [line for line in lines if "error: " in line]
-    return (by_compiler or lines or [type(error).__name__])[0].split(". ")[0][:200]
+        step.loss = step.objective
+        by_compiler = [line.strip() for line in str(error).splitlines() if "error: " in line]
+        return in_short(by_compiler[0] if by_compiler else error)
+    return None

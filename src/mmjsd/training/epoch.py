@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from mmjsd.errors import MmjsdError
 from mmjsd.models.weights import not_finite
-from mmjsd.objectives import Loss
 from mmjsd.training.history import Row
+from mmjsd.training.step import Outcome
 
 __all__ = ["Epoch"]
 
@@ -27,21 +27,25 @@ class Epoch:
     def __init__(self, steps: int, device: torch.device, saved: dict[str, Any] | None = None):
         self.steps = steps
         self.losses = torch.zeros(steps, device=device)
-        self.sums: dict[str, Tensor] = {}
+        self.terms: list[str] = []
+        self.sums = torch.zeros(0, device=device)
         self.done, self.started = 0, time.perf_counter()
         if saved:
-            self.losses, self.done = saved["losses"].to(device), saved["steps"]
-            self.sums = {term: value.to(device) for term, value in saved["sums"].items()}
+            self.losses, self.sums = saved["losses"].to(device), saved["sums"].to(device)
+            self.terms, self.done = saved["terms"], saved["steps"]
             self.started -= saved["seconds"]
         self.first = self.done
-        self.finite: list[Tensor] = []
+        self.values: Tensor | None = None
 
-    def add(self, loss: Loss, norms: list[Tensor]) -> None:
-        """Add a step: its loss, and the norms of the gradients of all parameters."""
-        self.losses[self.done] = loss.loss.detach()
-        self.sums = {term: self.sums.get(term, 0) + value for term, value in loss.terms.items()}
-        values = torch.stack([self.losses[self.done], *loss.terms.values(), *norms])
-        self.finite.append(torch.isfinite(values))
+    def add(self, outcome: Outcome) -> None:
+        """Add a step, whose values may be overwritten by the next."""
+        self.terms, values = outcome
+        if self.values is None:  # how many there are, the first step tells
+            self.values = values.new_empty(self.steps - self.first, len(values))
+            self.sums = self.sums if len(self.sums) else values.new_zeros(len(self.terms))
+        self.values[self.done - self.first] = values
+        self.losses[self.done] = values[0]
+        self.sums += values[1 : len(self.terms) + 1]
         self.done += 1
 
     @property
@@ -51,14 +55,17 @@ class Epoch:
 
     def state(self) -> dict[str, Any]:
         """Tell how far it has come, to go on from."""
-        return {"losses": self.losses, "sums": self.sums, "steps": self.done, "seconds": self.seconds}
+        return {
+            **{"losses": self.losses, "terms": self.terms, "sums": self.sums},
+            **{"steps": self.done, "seconds": self.seconds},
+        }
 
     def row(self, epoch: int, batch_size: int) -> Row:
         """Sum it up as a row of the history; the number of the epoch counts from 0."""
         seconds = self.seconds
         return (
             {"epoch": epoch + 1, "loss": self.losses.mean().item()}
-            | {term: (total / self.steps).item() for term, total in self.sums.items()}
+            | dict(zip(self.terms, (self.sums / self.steps).tolist(), strict=True))
             | {"samples_per_second": self.steps * batch_size / seconds, "seconds": seconds}
         )
 
@@ -73,7 +80,9 @@ class Epoch:
         Raises:
             MmjsdError: a loss, term, gradient or weight was not.
         """
-        fault, checked, terms = None, torch.stack(self.finite), list(self.sums)
+        assert self.values is not None
+        fault, terms = None, self.terms
+        checked = torch.isfinite(self.values[: self.done - self.first])
         if len(bad := (~checked.all(1)).nonzero()):
             step = int(bad[0])
             loss, *others = checked[step].tolist()

@@ -7,21 +7,21 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import clip_grads_with_norm_
 
-from mmjsd.data.batches import Batch, ResidentSplit, StreamedSplit, fits
+from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
-from mmjsd.objectives import Objective
 from mmjsd.params import Run
 from mmjsd.provenance.files import sha256_file
+from mmjsd.training.capture import captured
 from mmjsd.training.checkpoint import Checkpoint, random_state, restore_random_state
 from mmjsd.training.compilation import compiled, repays_compilation
 from mmjsd.training.epoch import Epoch
 from mmjsd.training.history import write_history
 from mmjsd.training.model_file import build, save_model
 from mmjsd.training.progress import Progress
+from mmjsd.training.step import Outcome, Step
 
 __all__ = ["train"]
 
@@ -80,15 +80,17 @@ def train(
     model = objective.model
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
     _refuse_single_sample(model, size, run.dataset)
-    is_compiled = repays_compilation(run.compile, run.epochs * steps * size, device)
-    if is_compiled:
-        first = next(iter(data.batches(torch.arange(size)[None])))
-        objective, is_compiled = _compiled(objective, first, computing, run, name)
+    step = Step(objective, optimiser, data, computing, run.gradient_clipping)
+    first = _warmup(run, 0.0, device), *next(data.parts(torch.arange(size)[None]))
+    is_compiled = repays_compilation(run.compile, run.epochs * steps * size, device) and _compiled(
+        step, first, run, name
+    )
 
     # where an interrupted training stopped
     how = f"on {device.type} in {precision}, {'compiled' if is_compiled else 'not compiled'}"
     checkpoint = Checkpoint(folder / "checkpoint.pt", fingerprint, model, optimiser, how, asked_to_end)
     history, saved = checkpoint.resume(device, replace=replace)
+    advance = _captured(step, first, name) if device.type == "cuda" else step
 
     progress = Progress(f"{name} seed {seed}", run.epochs, steps, size)
     for number in range(len(history), run.epochs):
@@ -99,18 +101,8 @@ def train(
         if saved:  # the order is drawn again, what follows it is as it was
             restore_random_state(saved["random"], device)
             saved = None
-        for batch in data.batches(order[epoch.done :]):
-            warmup = _warmup(run, number + (epoch.done + 1) / steps, device)
-            with computing:
-                loss = objective(batch, warmup)
-            optimiser.zero_grad(set_to_none=True)
-            loss.loss.backward()
-            norms = _gradient_norms(model)
-            if run.gradient_clipping is not None:
-                total = torch.linalg.vector_norm(torch.stack(norms))
-                clip_grads_with_norm_(model.parameters(), run.gradient_clipping, total)
-            optimiser.step()
-            epoch.add(loss, norms)
+        for part in data.parts(order[epoch.done :]):
+            epoch.add(advance(_warmup(run, number + (epoch.done + 1) / steps, device), *part))
             progress.step(number, epoch.done - 1, epoch.losses)
             if checkpoint.is_due() and epoch.done < steps:
                 epoch.refuse_unless_finite(model, where, checkpoint.path)
@@ -141,37 +133,32 @@ def _refuse_single_sample(model: nn.Module, size: int, dataset: str) -> None:
         )
 
 
-def _compiled(objective: Objective, batch: Batch, computing: Any, run: Run, name: str) -> tuple[Any, bool]:
-    """The objective compiled and True, or as it is and False where compiling fails, and a line says why.
+def _compiled(step: Step, first: tuple[Any, ...], run: Run, name: str) -> bool:
+    """Compile the objective of a step, or say in a line why that fails here.
 
     Raises:
         MmjsdError: it fails, and the run's `compile` is `on`, which says which numbers are wanted: those of
             compiled code differ in the last bits.
     """
-    model = objective.model
-
-    def rehearse(attempt: Any) -> None:
-        before = {key: value.clone() for key, value in model.state_dict().items()}
-        random = random_state(model.device)
-        try:
-            with computing:
-                loss = attempt(batch, _warmup(run, 0.0, model.device))
-            loss.loss.backward()
-        finally:  # without a trace
-            model.load_state_dict(before)  # among them the statistics of batch normalisation
-            model.zero_grad(set_to_none=True)
-            restore_random_state(random, model.device)
-
-    attempt, fault = compiled(objective, rehearse)
-    if fault is None:
-        return attempt, True
-    if run.compile == "on":
+    fault = compiled(step, first)
+    if fault and run.compile == "on":
         raise MmjsdError(
             f"runs.{name}.compile: on, but torch.compile fails here ({fault}); install a C++ compiler and "
             "the headers of Python, or set it to auto or off"
         )
-    print(f"{name}: training without torch.compile, which fails here ({fault})", file=sys.stderr, flush=True)
-    return objective, False
+    if fault:
+        print(
+            f"{name}: training without torch.compile, which fails here ({fault})", file=sys.stderr, flush=True
+        )
+    return not fault
+
+
+def _captured(step: Step, first: tuple[Any, ...], name: str) -> Callable[..., Outcome]:
+    """The step as one launch, or, where a line says why that fails here, as many."""
+    advance, fault = captured(step, first)
+    if fault:
+        print(f"{name}: training without a CUDA graph of the step ({fault})", file=sys.stderr, flush=True)
+    return advance
 
 
 def _warmup(run: Run, epochs: float, device: torch.device) -> torch.Tensor | float:
@@ -182,8 +169,3 @@ def _warmup(run: Run, epochs: float, device: torch.device) -> torch.Tensor | flo
     if not run.kl_warmup_epochs:
         return 1.0
     return torch.full((), min(1.0, epochs / run.kl_warmup_epochs), device=device)
-
-
-def _gradient_norms(model: nn.Module) -> list[torch.Tensor]:
-    """The norm of the gradient of each parameter, computed all at once."""
-    return list(torch._foreach_norm([p.grad for p in model.parameters() if p.grad is not None]))
