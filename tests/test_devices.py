@@ -130,12 +130,35 @@ def test_a_device_that_is_not_there(monkeypatch, wanted):
 # --- What it can do ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def nothing_limited(monkeypatch):
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.mark.parametrize("flags", ["", "avx2 avx512_bf16", "amx_bf16"])
 def test_precision_auto(monkeypatch, flags):
     monkeypatch.setattr(Path, "read_text", lambda *_: f"flags : fpu {flags}")
     assert pick_precision("auto", CPU) == ("bfloat16" if flags else "float32")
     for kind in KINDS:
         assert pick_precision("auto", torch.device(kind)) == "float32"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "precision"),
+    [
+        ("ONEDNN_MAX_CPU_ISA", "AVX2", "float32"),
+        ("ONEDNN_MAX_CPU_ISA", "avx512_core", "float32"),
+        ("DNNL_MAX_CPU_ISA", "AVX512_CORE_VNNI", "float32"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16", "bfloat16"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_AMX", "bfloat16"),
+        ("ONEDNN_MAX_CPU_ISA", "nonsense", "bfloat16"),  # oneDNN takes it for none
+    ],
+)
+def test_precision_auto_where_the_processor_may_not_be_used_whole(monkeypatch, variable, value, precision):
+    monkeypatch.setattr(Path, "read_text", lambda *_: "flags : fpu avx512_bf16 amx_bf16")
+    monkeypatch.setenv(variable, value)
+    assert pick_precision("auto", CPU) == precision
 
 
 def test_precision_auto_where_the_processor_is_not_told(monkeypatch):

@@ -210,10 +210,12 @@ def test_going_on_elsewhere_is_possible_and_told(digits, tmp_path, capsys, first
         assert capsys.readouterr().err == ""
         with contextlib.nullcontext() if kind == "cpu" else pretended_gpu(kind):
             step(digits, tmp_path, precision="float32")
+    until, on = (
+        f"on {kind} in float32, not compiled" + ", threads: 1" * (kind == "cpu") for kind in (first, then)
+    )
     assert capsys.readouterr().err == (
-        f"{tmp_path / 'checkpoint.pt'}: computed on {first} in float32, not compiled until here, and "
-        f"on {then} in float32, not compiled from here on: the numbers are not exactly those of training "
-        "without interruption\n"
+        f"{tmp_path / 'checkpoint.pt'}: computed {until} until here, and {on} from here on: the numbers "
+        "are not exactly those of training without interruption\n"
     )
     assert (tmp_path / "model.safetensors").exists()
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mmjsd.cli import main
-from mmjsd.variables import drop_inherited, set_threads
+from mmjsd.variables import cores, drop_inherited, set_threads, usable
 
 DROPPED = """
     MLFLOW_RUN_ID MLFLOW_EXPERIMENT_ID MLFLOW_EXPERIMENT_NAME MLFLOW_RUN_NAME MLFLOW_REGISTRY_URI
@@ -49,6 +49,22 @@ def test_threads_are_those_of_the_parameters(monkeypatch: pytest.MonkeyPatch) ->
         "assert torch.get_num_threads() == 1"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=dict(os.environ))
+
+
+def test_no_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    set_threads(2)
+    assert (cores(), usable(1), capsys.readouterr().err) == (2, 1, "")
+    set_threads(3)
+    assert set(os.environ.values()) == {"2"}
+    assert capsys.readouterr().err == (
+        "threads: 3 wanted, on as many cores as this process may use: 2; "
+        "the last bits of the numbers may differ\n"
+    )
+    monkeypatch.delattr(os, "sched_getaffinity")  # on a Mac
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert usable(8) == 1
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

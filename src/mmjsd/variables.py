@@ -1,4 +1,4 @@
-"""Environment variables that steer a library: which of them reach a step.
+"""Environment variables that steer a library: which of them reach a step, and how many threads it has.
 
 Notebooks, launchers, hooks and other projects leave variables behind. A step is steered by its parameters; of
 the variables it honours those that say what there is on this machine and how to reach what is elsewhere. The
@@ -11,7 +11,7 @@ import warnings
 from collections.abc import MutableMapping
 from fnmatch import fnmatchcase
 
-__all__ = ["drop_inherited", "set_threads"]
+__all__ = ["cores", "drop_inherited", "set_threads", "usable"]
 
 #: Patterns of names that no step sees, each but for those of _HONOURED.
 _DROPPED = (
@@ -56,12 +56,28 @@ def drop_inherited(variables: MutableMapping[str, str] = os.environ) -> None:
             warnings.simplefilter("ignore", category)
 
 
+def cores() -> int:
+    """Count the processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usable(threads: int) -> int:
+    """Give so many threads, or as many as there are cores.
+
+    More than those wait for each other at full speed: two on one core took 190 times as long as one.
+    """
+    return min(threads, cores())
+
+
 def set_threads(number: int) -> None:
     """Have numpy and its kin compute with so many threads, as Snakemake does; before they are imported.
 
-    The number is a parameter, for sums are split by it.
+    The number is a parameter, for sums are split by it. A line says so where there are fewer cores.
     """
-    os.environ |= dict.fromkeys(_THREADS, str(number))
+    if usable(number) < number:
+        told = f"threads: {number} wanted, on as many cores as this process may use: {usable(number)}"
+        print(f"{told}; the last bits of the numbers may differ", file=sys.stderr, flush=True)
+    os.environ |= dict.fromkeys(_THREADS, str(usable(number)))
 
 
 def _is_any(name: str, patterns: tuple[str, ...]) -> bool:

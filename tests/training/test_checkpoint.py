@@ -74,8 +74,9 @@ def test_going_on_on_another_processor_is_told(store, tmp_path, monkeypatch, cap
         monkeypatch.setattr(devices, "_processor_has_bfloat16", lambda native=native: native)
         assert capsys.readouterr().err == ""
         step(store, tmp_path, **({"after": 1} if step is interrupted else {}))
-        assert saved(tmp_path)["how"] == f"on cpu in {precision}, not compiled"
-    assert "computed on cpu in bfloat16, not compiled until here, and on cpu in" in capsys.readouterr().err
+        assert saved(tmp_path)["how"] == f"on cpu in {precision}, not compiled, threads: 1"
+    until = "on cpu in bfloat16, not compiled, threads: 1"
+    assert f"computed {until} until here, and on cpu in" in capsys.readouterr().err
 
 
 def test_checkpoint_of_other_parameters(store, tmp_path):

@@ -46,6 +46,8 @@ class ResidentSplit:
     Gathering and scaling happen on the device, a batch at a time.
     """
 
+    PLACE = "data in memory"
+
     def __init__(self, split: Split, device: torch.device):
         def resident(array) -> Tensor:
             return torch.tensor(array, device=device)  # the store maps its file: copy
@@ -92,6 +94,8 @@ class StreamedSplit:
     The order of the samples is that of a resident split. A thread reads the rows of a block of batches, where
     that helps into pinned memory, from where they go to the device while the block before is computed on.
     """
+
+    PLACE = "data read from their file, which is larger than the memory they may take"
 
     def __init__(self, split: Split, device: torch.device):
         self.tables = {name: table.data for name, table in split.modalities.items()}

@@ -11,16 +11,12 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from mmjsd.errors import MmjsdError
+from mmjsd.variables import cores
 
-__all__ = ["cores", "mapped"]
+__all__ = ["mapped"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-
-def cores() -> int:
-    """Count the processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def mapped(work: Callable[[Task], Result], tasks: Iterable[Task], most: int) -> Generator[Result]:

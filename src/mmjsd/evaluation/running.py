@@ -19,6 +19,7 @@ from mmjsd.evaluation.trained import Judged, load_judged
 from mmjsd.params import Evaluation
 from mmjsd.provenance.files import atomic_write, sha256_file
 from mmjsd.training.history import is_term, read_history
+from mmjsd.variables import usable
 
 __all__ = ["evaluate"]
 
@@ -52,7 +53,7 @@ def evaluate(
     """
     for name in only:
         registry.reference("metrics", name)
-    torch.set_num_threads(evaluation.threads)
+    torch.set_num_threads(usable(evaluation.threads))
     seconds: dict[str, float] = {}
     with _timed(seconds, "encoding"):
         judged = load_judged(

@@ -14,6 +14,7 @@ from mmjsd.modalities import Kind, Modality, kind_of
 from mmjsd.models import weights
 from mmjsd.models.scorers import Scorer, scorer_of
 from mmjsd.provenance.files import atomic_write
+from mmjsd.variables import usable
 
 __all__ = ["Classifier", "load_classifier", "train_classifier"]
 
@@ -56,7 +57,7 @@ def train_classifier(
     Raises:
         MmjsdError: the store has no labels.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(usable(threads))
     require_labels(store)
     torch.manual_seed(seed)
     place = pick_device(device)

@@ -15,6 +15,7 @@ from mmjsd.provenance.files import sha256_file
 from mmjsd.provenance.records import staleness
 from mmjsd.reporting.catalogue import CAPTIONS, Entry, dataset_figures, run_figures
 from mmjsd.tracking.store import why_gone
+from mmjsd.variables import cores
 
 if TYPE_CHECKING:  # slow to import
     from mmjsd.data.store import Store
@@ -75,8 +76,6 @@ class Build(Step):
         return [f"{kind}:build", *_modality_kinds()]
 
     def cores(self) -> int:
-        from mmjsd.data.workers import cores
-
         return cores() if registry.constant_of("datasets", self.dataset.kind, "ON_ALL_CORES", False) else 1
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:

@@ -14,6 +14,7 @@ from mmjsd.reporting.catalogue import Entry, dataset_figures, run_figures
 from mmjsd.reporting.curves import Compared, read_curves
 from mmjsd.reporting.shown import Shown, labels_shown
 from mmjsd.training.history import read_history
+from mmjsd.variables import usable
 
 __all__ = ["draw_dataset", "draw_run"]
 
@@ -33,7 +34,7 @@ def draw_run(
     Raises:
         MmjsdError: a missing or damaged file, or another store.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(usable(threads))
     metrics = read_metrics(folder / "metrics.json")
     trained = load_trained(folder, store, device=device, other_data=other_data)
     labels = trained.scorer.labels if trained.scorer else None

@@ -22,6 +22,7 @@ from mmjsd.training.history import write_history
 from mmjsd.training.model_file import build, save_model
 from mmjsd.training.progress import Progress
 from mmjsd.training.step import Outcome, Step
+from mmjsd.variables import usable
 
 __all__ = ["train"]
 
@@ -61,7 +62,7 @@ def train(
             checkpoint is kept.
         Interrupted: the process is asked to end, and the checkpoint is written.
     """
-    torch.set_num_threads(run.threads)
+    torch.set_num_threads(usable(run.threads))
     torch.manual_seed(seed)
     device = pick_device(run.device)
     precision = pick_precision(run.precision, device)
@@ -88,11 +89,15 @@ def train(
 
     # where an interrupted training stopped
     how = f"on {device.type} in {precision}, {'compiled' if is_compiled else 'not compiled'}"
+    if device.type == "cpu":
+        how += f", threads: {torch.get_num_threads()}"
     checkpoint = Checkpoint(folder / "checkpoint.pt", fingerprint, model, optimiser, how, asked_to_end)
     history, saved = checkpoint.resume(device, replace=replace)
     advance = _captured(step, first, name) if device.type == "cuda" else step
 
-    progress = Progress(f"{name} seed {seed}", run.epochs, steps, size)
+    title = f"{name} seed {seed}"
+    print(f"{title}: {how}, {'captured, ' * (advance is not step)}{data.PLACE}", flush=True)
+    progress = Progress(title, run.epochs, steps, size)
     for number in range(len(history), run.epochs):
         where = f"runs.{name}: epoch {number + 1}"
         at_start = random_state(device)
