@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from mmjsd import params, pipeline, registry
-from mmjsd.data import workers
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.pipeline.steps import Build, Classify, Curves, Track, Train
@@ -238,7 +237,7 @@ def test_a_step_asks_for_the_cores_that_it_keeps_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is built by one process a core has all of them, whatever it computes with."""
-    monkeypatch.setattr(workers, "cores", lambda: 6)
+    monkeypatch.setattr("mmjsd.pipeline.steps.cores", lambda: 6)
     chosen = resolved(
         tmp_path / "params.yaml",
         """

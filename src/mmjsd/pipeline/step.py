@@ -46,7 +46,7 @@ class Step:
     memory: ClassVar[int] = 1000
     """Megabytes it may take."""
     priority: ClassVar[int] = 0
-    """Of jobs that can start, those of the highest are started first: long ones, so that none is left alone."""
+    """Of the jobs that can start, those of the highest are first: long ones, so that none is left alone."""
 
     def __init__(self, params: Params, options: Mapping[str, Any] | None = None, **keys: Any):
         self.given, self.chosen, self.values = params, dict(options or {}), keys
