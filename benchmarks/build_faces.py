@@ -1,4 +1,4 @@
-"""Building the store of CelebA against a bare loop that only decodes: `python benchmarks/build_faces.py`.
+"""Building the store of CelebA against a bare loop that only decodes.
 
 Writes stand-in files in the official layout to a temporary folder (images in the zip, some GB for 200,000),
 then, each with one process a core:
@@ -6,19 +6,20 @@ then, each with one process a core:
 bare    read, decode, crop and resize every image, and drop it
 build   `mmjsd.data.kinds.celeba.build`: all of the lists, images, texts, hashes and the store
 
-and prints images/s of both and the peak memory of the build, all its processes together.
+and tells images/s of both and the most memory of the build, all its processes together.
 """
 
-import argparse
 import multiprocessing
 import os
 import tempfile
 import time
 import zipfile
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import psutil
+from measuring import parsed, parser, ratio, report, run
 
 from mmjsd.data.kinds import celeba
 from mmjsd.data.official.celeba_images import read_face
@@ -26,17 +27,18 @@ from mmjsd.data.standin.attributes import ATTRIBUTES, sample_attributes
 from mmjsd.data.standin.faces import write_faces
 
 DISTINCT = 2000
-"""Images drawn; the others are the same again under other names."""
+"""Most images drawn; the others are the same again under other names."""
 
 
 def write_sources(folder: Path, count: int) -> None:
     """The zip and both lists; every tenth image is of the validation, every tenth of the test split."""
-    drawn = write_faces(folder / "drawn", train=DISTINCT - 20, val=10, test=10, seed=0)
+    distinct = min(DISTINCT, count)
+    drawn = write_faces(folder / "drawn", train=distinct - 20, val=10, test=10, seed=0)
     contents = [path.read_bytes() for path in sorted(drawn["img_align_celeba/"].iterdir())]
     names = [f"{number:06d}.jpg" for number in range(1, count + 1)]
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
         for number, name in enumerate(names):
-            archive.writestr(f"img_align_celeba/{name}", contents[number % DISTINCT])
+            archive.writestr(f"img_align_celeba/{name}", contents[number % distinct])
     present = np.where(sample_attributes(count, np.random.default_rng(0)), "1", "-1")
     rows = [f"{name} {' '.join(row)}" for name, row in zip(names, present, strict=True)]
     (folder / "list_attr_celeba.txt").write_text("\n".join([str(count), " ".join(ATTRIBUTES), *rows]) + "\n")
@@ -76,28 +78,32 @@ def timed(*processes: multiprocessing.process.BaseProcess) -> tuple[float, float
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--count", type=int, default=200_000, help="images")
-    parser.add_argument("--rounds", type=int, default=1, help="of bare and build in turns")
-    parser.add_argument("--folder", help="for the temporary files")
-    arguments = parser.parse_args()
+    options = parser(__file__, __doc__)
+    options.add_argument("--count", type=int, default=200_000, help="images")
+    options.add_argument("--turns", type=int, default=1)
+    options.add_argument("--folder", help="for the temporary files")
+    options = parsed(options, count=100)
     spawn, cores = multiprocessing.get_context("spawn"), os.cpu_count() or 1
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder, count = Path(name), arguments.count
-        write_sources(folder, count)
-        for _ in range(arguments.rounds):
+    alone, whole, peaks = [], [], []
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        write_sources(folder, options.count)
+        for _ in range(options.turns):
             loops = [
                 spawn.Process(target=bare, args=(folder / "img_align_celeba.zip", core, cores))
                 for core in range(cores)
             ]
-            alone, _ = timed(*loops)
-            whole, peak = timed(spawn.Process(target=build, args=(folder,)))
-            print(
-                f"{count} images, {cores} cores: bare {count / alone:.0f}/s, build {count / whole:.0f}/s "
-                f"({alone / whole:.0%} of bare), peak memory {peak:.0f} MB",
-                flush=True,
-            )
+            alone.append(timed(*loops)[0])
+            seconds, peak = timed(spawn.Process(target=build, args=(folder,)))
+            whole.append(seconds)
+            peaks.append(peak)
+    rows = [
+        {"loop": name, "images/s": options.count / median(seconds)}
+        for name, seconds in (("bare", alone), ("build", whole))
+    ]
+    results = {"build / bare": ratio(alone, whole), "build, most MB": max(peaks)}
+    report(options, {f"{options.count} images, {cores} cores": rows}, results)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,15 +1,15 @@
-"""Networks with our convolutions against the same with those of torch.nn: `python benchmarks/layers.py`.
+"""Networks with our convolutions against the same with those of torch.nn.
 
 A forward and a backward pass of each network of the registry, in bfloat16 autocast, the two in turns. What is
 above 1 repays its lines in `mmjsd.modalities.convolutions`.
 """
 
-import argparse
 import copy
-import statistics
-import time
+from functools import partial
+from statistics import median
 
 import torch
+from measuring import in_turns, parsed, parser, ratio, report, run
 from torch import Tensor, nn
 
 from mmjsd import registry
@@ -58,43 +58,39 @@ def networks(latent: int, width: float, batch: int) -> dict[str, tuple[nn.Module
     return found
 
 
-def seconds(network: nn.Module, x: Tensor) -> float:
-    """Of a step."""
-    started = time.perf_counter()
+def step(network: nn.Module, x: Tensor) -> None:
+    """Run it forwards and backwards."""
     with autocast("bfloat16", CPU):
         out = network(x)
     out.float().square().sum().backward()
-    return time.perf_counter() - started
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--width", type=float, default=0.125, help="of the networks of faces")
-    parser.add_argument("--turns", type=int, default=15)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    options = parser(__file__, __doc__)
+    options.add_argument("--batch-size", type=int, default=64)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--width", type=float, default=0.125, help="of the networks of faces")
+    options.add_argument("--turns", type=int, default=15)
+    options.add_argument("--repeat", type=int, default=3, help="timed steps of a turn")
+    options = parsed(options, batch_size=2, width=0.02, turns=1, repeat=1)
+    torch.set_num_threads(options.threads)
     layout = image_layout(CPU)
-    every = networks(20, 1.0, args.batch_size) | {
+    every = networks(20, 1.0, options.batch_size) | {
         name: entry
-        for name, entry in networks(20, args.width, args.batch_size).items()
+        for name, entry in networks(20, options.width, options.batch_size).items()
         if name.startswith("celeba")
     }
-    print(f"| {'network':20} | torch.nn ms | ours ms | ratio |")
-    print(f"|{'-' * 22}|------------:|--------:|------:|")
+    rows, results = [], {}
     for name, (network, x) in every.items():
         ours = network.to(memory_format=layout)
-        plain = with_torch(ours)
         x = x.contiguous(memory_format=layout) if x.dim() == 4 else x
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(args.turns + 1):
-            for taken, which in zip(times, (plain, ours), strict=True):
-                seconds(which, x)
-                taken += [seconds(which, x) for _ in range(3)]
-        before, after = (1000 * statistics.median(taken[3:]) for taken in times)
-        print(f"| {name:20} | {before:11.2f} | {after:7.2f} | {before / after:5.2f} |", flush=True)
+        both = {"torch.nn": partial(step, with_torch(ours), x), "ours": partial(step, ours, x)}
+        times = in_turns(both, turns=options.turns, repeat=options.repeat)
+        results[name] = ratio(times["torch.nn"], times["ours"])
+        milliseconds = {f"{which} ms": 1000 * median(taken) for which, taken in times.items()}
+        rows.append({"network": name, **milliseconds, "times as fast": results[name]})
+    report(options, {f"Networks, batch {options.batch_size}, {options.threads} threads": rows}, results)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
