@@ -58,20 +58,26 @@ def run(main: Callable[[], None]) -> None:
 # --- Timing -----------------------------------------------------------------------------------------------
 
 
-def seconds(call: Callable[[], object], repeat: int = 1, wait: Callable[[], object] = lambda: None) -> float:
+def seconds(
+    call: Callable[[], object],
+    repeat: int = 1,
+    wait: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
     """Time one of so many calls on average.
 
     Args:
         call: is called.
         repeat: how often.
         wait: waits until what was asked of the device is done.
+        clock: gives the seconds.
     """
     wait()
-    started = time.perf_counter()
+    started = clock()
     for _ in range(repeat):
         call()
     wait()
-    return (time.perf_counter() - started) / repeat
+    return (clock() - started) / repeat
 
 
 def in_turns(

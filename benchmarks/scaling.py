@@ -7,8 +7,10 @@ how long an epoch takes to start (its order, and the first batch).
 """
 
 import gc
+import multiprocessing
 import tempfile
 from argparse import Namespace
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -57,22 +59,18 @@ def line(times: dict[int, float]) -> tuple[float, float]:
     return slope, offset
 
 
-def with_pairs(part: Split, options: Namespace) -> Row:
-    """Measure a store with these pairs."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "store.h5"
-        write(path, part)
-        gc.collect()
-        before = psutil.Process().memory_info().rss
-        opening = seconds(lambda: read_store(path))
-        data = ResidentSplit(read_store(path).splits["train"], torch.device("cpu"))
-        gc.collect()  # the file is mapped no more
-        memory = psutil.Process().memory_info().rss - before
-        size = path.stat().st_size
+def with_pairs(path: Path, options: Namespace) -> Row:
+    """Measure a store; in a process of its own, whose memory is new."""
+    torch.set_num_threads(options.threads)
+    before = psutil.Process().memory_info().rss
+    opening = seconds(lambda: read_store(path))
+    data = ResidentSplit(read_store(path).splits["train"], torch.device("cpu"))
+    gc.collect()  # the file is mapped no more
+    memory = psutil.Process().memory_info().rss - before
     starts = [seconds(lambda: data.batch(data.shuffled(options.batch_size)[0])) for _ in range(options.turns)]
     return {
-        "pairs": len(part.pairs),
-        "store MB": size / 1e6,
+        "pairs": len(data),
+        "store MB": path.stat().st_size / 1e6,
         "memory MB": memory / 1e6,
         "opening ms": 1000 * opening,
         "epoch start ms": 1000 * median(starts),
@@ -110,8 +108,13 @@ def main() -> None:
             abs(100 * (taken / (slope * count + offset) - 1)) for count, taken in times.items()
         )
     whole = random_split(options.rows, max(options.pairs))
-    parts = [Split(whole.modalities, whole.pairs[:count]) for count in options.pairs]
-    tables["Pairs"] = [with_pairs(part, options) for part in parts]
+    alone = {"max_tasks_per_child": 1, "mp_context": multiprocessing.get_context("spawn")}
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, **alone) as processes:
+        tables["Pairs"] = []
+        for count in options.pairs:
+            path = Path(folder) / f"{count}.h5"
+            write(path, Split(whole.modalities, whole.pairs[:count]))
+            tables["Pairs"].append(processes.submit(with_pairs, path, options).result())
     first, last = tables["Pairs"][0], tables["Pairs"][-1]
     for name, unit in {"store MB": "bytes", "memory MB": "bytes", "epoch start ms": "ns"}.items():
         more = 1e6 * (last[name] - first[name]) / (last["pairs"] - first["pairs"])

@@ -1,8 +1,9 @@
 """What starting each command takes: wall time, processor time, and the imports it is spent on.
 
-Of a step it is the imports of all that it runs, as the pipeline says; what it then does is not among them.
-Each with compiled bytecode that is there, and without any that is kept, as where PYTHONDONTWRITEBYTECODE is
-set and nothing was compiled before.
+Of a step it is the imports of all that it runs, as the pipeline says; what it then does is not among them,
+nor what is imported only then: MLflow by `track`, scikit-learn by `evaluate`. Each with compiled bytecode
+that is there, and without any that is kept, as where PYTHONDONTWRITEBYTECODE is set and nothing was compiled
+before.
 """
 
 import os

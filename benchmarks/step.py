@@ -3,7 +3,8 @@
 Every objective, in float32 and bfloat16, compiled and not, by the project's own loop
 (`mmjsd.training.loop`: gather, scale, step, bookkeeping), in turns with a plain float32 step on a batch that
 is there already (`plain.py`). Then what the parts of a step take, in the precision that `auto` chooses and
-not compiled. Random data in the shapes of MNIST-SVHN-Text.
+not compiled; on the CPU in processor time, which other work does not add to. Random data in the shapes of
+MNIST-SVHN-Text.
 """
 
 import time
@@ -51,6 +52,7 @@ class Parts:
         self.computing = autocast(pick_precision(run.precision, device), device)
         self.batches = endless(ResidentSplit(split, device), run.batch_size)
         self.wait = waiting_for(device)
+        self.clock = time.process_time if device.type == "cpu" else time.perf_counter
         self.seconds: Counter[str] = Counter()
         for part, modules in (
             ("encoders", model.encoders),
@@ -78,10 +80,10 @@ class Parts:
 
     def _time(self, part: str, function: Callable[..., Any], *given: Any) -> Any:
         self.wait()
-        started = time.perf_counter()
+        started = self.clock()
         result = function(*given)
         self.wait()
-        self.seconds[part] += time.perf_counter() - started
+        self.seconds[part] += self.clock() - started
         return result
 
     def _time_module(self, module: nn.Module, part: str) -> None:
@@ -98,7 +100,7 @@ def measured_parts(
     found: dict[str, list[float]] = {"whole": []}
     for turn in range(options.turns + 1):
         steps()
-        whole = seconds(steps, options.repeat, parts.wait)
+        whole = seconds(steps, options.repeat, parts.wait, parts.clock)
         parts()
         parts.seconds.clear()
         for _ in range(options.repeat):
@@ -110,7 +112,8 @@ def measured_parts(
     steps.close()
     # a turn seldom has a shuffle in it: each step bears its share
     data = ResidentSplit(split, device)
-    shuffles = [seconds(lambda: data.shuffled(options.batch_size), 1, parts.wait) for _ in range(9)]
+    shuffle = partial(data.shuffled, options.batch_size)
+    shuffles = [seconds(shuffle, 1, parts.wait, parts.clock) for _ in range(9)]
     share = median(shuffles) / (len(data) // options.batch_size)
     found["data path"] = [taken + share for taken in found["data path"]]
     return found
