@@ -237,7 +237,7 @@ def test_a_step_asks_for_the_cores_that_it_keeps_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is built by one process a core has all of them, whatever it computes with."""
-    monkeypatch.setattr("mmjsd.pipeline.steps.cores", lambda: 6)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(6), raising=False)
     chosen = resolved(
         tmp_path / "params.yaml",
         """
