@@ -17,7 +17,8 @@ from support.project import REPOSITORY
 
 FOLDER = REPOSITORY / "benchmarks"
 SHARED = {"measuring", "loops", "plain"}
-NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - SHARED)
+OWN_TEST = {"gpu"}
+NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - SHARED - OWN_TEST)
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,7 @@ def test_auto_is_the_accelerator_there_is(kind, capsys):
     with pretended_gpu(kind) as gpu:
         assert pick_device("auto") == pick_device(kind) == torch.device(kind, 0)
         assert gpu.current == 0
+        assert torch.backends.cudnn.deterministic  # the same numbers each time
         assert pick_device("cpu") == CPU
     assert capsys.readouterr().err == ""
 

@@ -203,10 +203,14 @@ def pretended_gpu(kind: str, free: tuple[int, ...] = (2**34,)) -> Iterator[Prete
         module.get_device_name = lambda: f"a pretended {kind}"
         module.mem_get_info = lambda device: (free[device.index], 2**35)
         module.device_memory_used = lambda device: 2**35 - free[device.index]
-        module.get_device_properties = lambda device: SimpleNamespace(total_memory=2**35)
+        module.get_device_properties = lambda device: SimpleNamespace(
+            name=f"a pretended {kind}", total_memory=2**35, major=9, minor=0, multi_processor_count=1
+        )
+        module.empty_cache, module.reset_peak_memory_stats = lambda: None, lambda device: None
+        module.max_memory_reserved = lambda device: 2**30
     if kind == "cuda":
         module.CUDAGraph = begun
-        module.graph = lambda graph, stream: graph.capture(gpu)
+        module.graph = lambda graph, stream=None: graph.capture(gpu)
         module.Stream, module.stream, module.synchronize = object, nullcontext, lambda: None
         module.set_sync_debug_mode = lambda mode: setattr(gpu, "may_wait", mode == "default")
         module.default_generators = [
@@ -236,6 +240,7 @@ def pretended_gpu(kind: str, free: tuple[int, ...] = (2**34,)) -> Iterator[Prete
             "_group_tensors_by_device_and_dtype",
             lambda lists: {(torch.device(kind, 0), None): (lists, [])},
         )
+        patch.setattr(torch.backends.cudnn, "deterministic", False)
         patch.setattr(torch, "Generator", Generator)
         patch.setattr(torch, "manual_seed", manual_seed)
         patch.setattr(torch.Tensor, "pin_memory", pin_memory)
