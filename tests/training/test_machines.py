@@ -22,6 +22,7 @@ loop.train(make_run(epochs=1, threads=2), read_store(sys.argv[1]), Path(sys.argv
 """
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to a core")
 @pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE", "SSE41"])
 def test_a_small_old_machine(store, tmp_path, limit):
