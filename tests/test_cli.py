@@ -79,6 +79,18 @@ def test_sound_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "params.yaml: 1 runs, 1 seeds, no faults\n"
 
 
+def test_the_runs_of_sweeps_are_listed(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
+    sweep = "sweeps:\n  s: {dataset: tiny, vary: {objective: [mmjsd, mvae], beta: [1]}}\n"
+    (folder / "params.yaml").write_text(f"{PARAMS}\n{sweep}")
+    assert main(["params", "check"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "sweeps.s: 2 runs",
+        "  s-beta=1.0-objective=mmjsd",
+        "  s-beta=1.0-objective=mvae",
+        "params.yaml: 3 runs, 1 seeds, no faults",
+    ]
+
+
 def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["params", "schema"]) == 0
     assert "runs" in json.loads(capsys.readouterr().out)["properties"]

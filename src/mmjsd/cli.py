@@ -83,6 +83,8 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
+    for name, found in chosen.sweeps.items():
+        print(f"sweeps.{name}: {len(found)} runs", *found, sep="\n  ")
     print(f"{arguments.params}: {len(chosen.runs)} runs, {len(chosen.seeds)} seeds, no faults")
 
 

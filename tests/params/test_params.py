@@ -12,32 +12,6 @@ DEMO = ROOT / "params.yaml"
 HEAD = "datasets: {d: {kind: mnist_svhn_text}}\n"
 
 
-@pytest.fixture
-def load(tmp_path, monkeypatch):
-    """Load a parameter file of this content, called params.yaml as in the messages."""
-    monkeypatch.chdir(tmp_path)
-
-    def load(content: str | bytes) -> Params:
-        Path("params.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-        return params.load()
-
-    return load
-
-
-@pytest.fixture
-def faults(load):
-    """The lines of the refusal of a file, without its name, which every line starts with."""
-
-    def faults(content: str | bytes) -> list[str]:
-        with pytest.raises(ParameterError) as refusal:
-            load(content)
-        lines = str(refusal.value).splitlines()
-        assert all(line.startswith("params.yaml: ") for line in lines), lines
-        return [line.removeprefix("params.yaml: ") for line in lines]
-
-    return faults
-
-
 def one_run(options: str = "", before: str = "") -> str:
     """A file with one dataset and one run `r` with these options."""
     return f"{HEAD}{before}\nruns:\n  r: {{dataset: d, objective: mmjsd{options and ', '}{options}}}\n"
@@ -179,7 +153,7 @@ class TestFaults:
 
     def test_unknown_key_lists_what_there_is_where_nothing_is_near(self, faults):
         assert faults("zzz: 1\n" + one_run()) == [
-            "zzz: unknown key; known are seeds, datasets, training, evaluation, runs"
+            "zzz: unknown key; known are seeds, datasets, training, evaluation, runs, sweeps"
         ]
 
     def test_unknown_option_of_a_dataset(self, faults):

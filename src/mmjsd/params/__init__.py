@@ -1,7 +1,8 @@
 """The parameter file: read, checked and resolved in one place.
 
-A parameter file has `seeds`, `datasets`, `runs` and the shared defaults `training` and `evaluation`. A run
-names only what differs from `training`; :func:`load` resolves every run in full.
+A parameter file has `seeds`, `datasets`, `runs`, `sweeps` and the shared defaults `training` and
+`evaluation`. A run names only what differs from `training`; :func:`load` resolves every run in full. A sweep
+is nothing but more runs.
 """
 
 import json
@@ -12,16 +13,19 @@ from typing import Any, TypeVar
 from pydantic import ValidationError, create_model
 
 from mmjsd.errors import MmjsdError
-from mmjsd.params import faults
+from mmjsd.params import faults, sweeps
+from mmjsd.params.faults import Place
 from mmjsd.params.model import (
     Dataset,
     Evaluation,
     Params,
     Run,
+    Sweep,
     Training,
     dataset_model,
     evaluation_model,
     run_model,
+    sweep_model,
     training_model,
 )
 from mmjsd.params.reading import read_yaml
@@ -93,12 +97,22 @@ def schema() -> str:
     dataset, run = dataset_model(None), run_model(None)
     types: dict[str, Any] = {"datasets": dict[str, dataset], "runs": dict[str, run]}  # type: ignore[valid-type]
     types |= {"training": training_model(), "evaluation": evaluation_model()}
+    types |= {"sweeps": dict[str, sweep_model()]}  # type: ignore[misc]
     sections: dict[str, Any] = {name: (kind, Params.model_fields[name]) for name, kind in types.items()}
     document = create_model("Params", __base__=Params, **sections).model_json_schema()
     document["title"] = "mmjsd parameters"
-    for section, key, group in (("Dataset", "kind", "datasets"), ("Run", "objective", "objectives")):
-        document["$defs"][section]["properties"][key]["enum"] = list(entries(group))
+    definitions = document["$defs"]
+    for section, key, group in (
+        ("Dataset", "kind", "datasets"),
+        ("Run", "objective", "objectives"),
+        ("Sweep", "objective", "objectives"),
+    ):
+        definitions[section]["properties"][key]["enum"] = list(entries(group))
+    definitions["Sweep"]["properties"]["vary"]["propertyNames"] = {"enum": sorted(run.model_fields)}
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+_FILE = Place()
 
 
 class _Resolver:
@@ -107,40 +121,94 @@ class _Resolver:
     def __init__(self, raw: dict[str, Any]):
         self.raw = raw
         self.lines: list[str] = []
+        self.runs: dict[str, Run] = {}
+        self.places: dict[str, Place] = {}
 
     def resolve(self) -> tuple[Params, list[str]]:
         outline = self.section(Params, self.raw)
+        if not self.raw.keys() & {"runs", "sweeps"}:
+            self.lines.append("runs: is needed")
         datasets = {name: self.dataset(name, raw) for name, raw in _mapping(self.raw.get("datasets")).items()}
-        training = self.section(training_model(), self.raw.get("training", {}), "training")
-        evaluation = self.section(evaluation_model(), self.raw.get("evaluation", {}), "evaluation")
-        runs = {name: self.run(name, raw) for name, raw in _mapping(self.raw.get("runs")).items()}
+        training = self.section(training_model(), self.raw.get("training", {}), Place("training"))
+        evaluation = self.section(evaluation_model(), self.raw.get("evaluation", {}), Place("evaluation"))
+        for name, raw in _mapping(self.raw.get("runs")).items():
+            self.runs[name] = self.run(raw, Place(f"runs.{name}"))
+            self.places[name] = Place(f"runs.{name}")
         params = Params.model_construct(
             seeds=outline.seeds,
             datasets=datasets,
             training=training,
             evaluation=evaluation,
-            runs=runs,
+            sweeps=self.swept(_mapping(self.raw.get("sweeps"))),
+            runs=self.runs,
         )
-        self.lines += faults.cross_faults(params)
-        return params, self.lines
+        self.lines += faults.cross_faults(params, self.places)
+        return params, list(dict.fromkeys(self.lines))  # the runs of a sweep share faults
 
     def dataset(self, name: str, raw: Any) -> Dataset:
         kind = self.chosen(_mapping(raw).get("kind"), "datasets", f"datasets.{name}.kind")
-        return self.section(dataset_model(kind), raw, "datasets", name)
+        return self.section(dataset_model(kind), raw, Place(f"datasets.{name}"))
 
-    def run(self, name: str, raw: Any) -> Run:
+    def run(self, raw: Any, place: Place) -> Run:
         own, shared = _mapping(raw), _mapping(self.raw.get("training"))
-        objective = self.chosen(own.get("objective"), "objectives", f"runs.{name}.objective")
+        objective = self.chosen(own.get("objective"), "objectives", place.of("objective"))
         model = run_model(objective)
         if not isinstance(raw, dict):
-            return self.section(model, raw, "runs", name)
+            return self.section(model, raw, place)
         for key in list(own) if objective else ():
-            if fault := faults.without_effect(key, str(objective)):
-                self.lines.append(f"runs.{name}.{fault}")
+            if fault := faults.without_effect(key, str(objective), place):
+                self.lines.append(fault)
                 del own[key]
         # of the shared defaults, what concerns it; their faults are told where they stand
         inherited = {key: value for key, value in shared.items() if key in model.model_fields}
-        return self.section(model, {**inherited, **own}, "runs", name, silent=inherited.keys() - own.keys())
+        return self.section(model, {**inherited, **own}, place, silent=inherited.keys() - own.keys())
+
+    def swept(self, raws: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+        """Make the runs of all sweeps: the varied values of each run of each sweep."""
+        outlines, number = {}, 0
+        for name, raw in raws.items():
+            # what its runs share is checked with them
+            own = (
+                {key: raw[key] for key in ("vary", "exclude") if key in raw} if isinstance(raw, dict) else raw
+            )
+            before = len(self.lines)
+            outline = self.section(Sweep, own, Place(f"sweeps.{name}"))
+            if len(self.lines) == before:
+                outlines[name] = outline
+                number += sweeps.number_of(outline.vary)
+                if number > sweeps.MOST:
+                    self.lines.append(faults.too_many(name, number))
+                    outlines = {}
+                    break
+        found = {name: self.sweep(name, raws[name], outline) for name, outline in outlines.items()}
+        return {name: found.get(name, {}) for name in raws}
+
+    def sweep(self, name: str, raw: dict[str, Any], sweep: Sweep) -> dict[str, dict[str, Any]]:
+        vary, exclude = sweep.vary, sweep.exclude
+        told = [*faults.sweep_faults(name, raw, vary), *faults.exclude_faults(name, vary, exclude)]
+        if told:
+            self.lines += told
+            return {}
+        choices, idle = sweeps.excluding(vary, exclude)
+        self.lines += [faults.useless(name, exclude, index) for index in idle]
+        if not choices:
+            self.lines.append(f"sweeps.{name}.exclude: leaves no combination; delete an entry, or the sweep")
+        shared = {key: value for key, value in raw.items() if key not in ("vary", "exclude")}
+        before, found = len(self.lines), {}
+        for choice in choices:
+            place = Place(f"sweeps.{name}", choice)
+            given = {key: vary[key][index] for key, index in choice.items()}
+            run = self.run(shared | given, place)
+            if len(self.lines) > before:
+                continue  # its name is that of values as they are used, 1.0 where the file says 1
+            values = {key: getattr(run, key) for key in given}
+            key = sweeps.name_of(name, values)
+            fault = faults.name_fault(name, key)
+            if key in self.runs:
+                fault = f"{place.section}: two of its combinations make the run {key}; exclude one of them"
+            self.lines += [fault] if fault else []
+            found[key], self.runs[key], self.places[key] = values, run, place
+        return found
 
     def chosen(self, value: Any, group: str, where: str) -> str | None:
         """The value, if it is an entry of the group; another text is noted as a fault."""
@@ -151,7 +219,7 @@ class _Resolver:
         self.lines.append(faults.not_one_of(where, value, group))
         return None
 
-    def section(self, model: type[S], raw: Any, *where: str, silent: Collection[str] = ()) -> S:
+    def section(self, model: type[S], raw: Any, place: Place = _FILE, silent: Collection[str] = ()) -> S:
         """The section, or what is sound of it; its faults are noted, but for those of the silent keys."""
         try:
             return model.model_validate(raw)
@@ -163,7 +231,7 @@ class _Resolver:
                 of_options = len(inner) > 1 and inner[0] == "options"
                 known: Any = model.model_fields["options"].annotation if of_options else model
                 names = getattr(known, "model_fields", {})
-                self.lines.append(faults.explain({**fault, "loc": (*where, *inner)}, names))
+                self.lines.append(faults.explain(fault, names, place.of(*inner)))
         faulty = {fault["loc"][0] for fault in found if fault["loc"]}
         sound = {key: value for key, value in _mapping(raw).items() if key not in faulty}
         if "private_latent" in faulty:

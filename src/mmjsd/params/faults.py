@@ -3,17 +3,30 @@
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mmjsd.errors import choice_of, did_you_mean
-from mmjsd.params.model import Dataset, Evaluation, Params, Run, all_options
+from mmjsd.params import sweeps
+from mmjsd.params.model import Dataset, Evaluation, Params, Run, all_options, run_model
 from mmjsd.params.types import Weights
 from mmjsd.registry import entries, options_of
 
-__all__ = ["cross_faults", "explain", "not_one_of", "without_effect"]
+__all__ = [
+    "Place",
+    "cross_faults",
+    "exclude_faults",
+    "explain",
+    "name_fault",
+    "not_one_of",
+    "sweep_faults",
+    "too_many",
+    "useless",
+    "without_effect",
+]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 _LONGEST_NAME = 100
 #: What lies beside the folders that datasets and runs give their names to.
 _TAKEN = re.compile(r"classifiers|figures|metrics|.*\.(csv|html|json|md|tsv)")
@@ -26,21 +39,40 @@ _LIMITS = {
 }
 
 
-def explain(fault: Mapping[str, Any], known: Collection[str]) -> str:
+class Place(NamedTuple):
+    """Where a section stands in the file, as its faults are told."""
+
+    section: str = ""
+    """Its own key, or the sweep that a run is of; nothing: the whole file."""
+    varied: Mapping[str, int] = {}
+    """Of a sweep's run: key -> index of the value."""
+
+    def of(self, *keys: Any) -> str:
+        """Tell where a key stands, of a varied one its value."""
+        index = f"[{self.varied[keys[0]]}]" if keys and keys[0] in self.varied else ""
+        first = [self.whole(keys[0]) + index] if keys else filter(None, [self.section])
+        return ".".join([*first, *map(str, keys[1:])])
+
+    def whole(self, key: str) -> str:
+        """Tell where a key stands, of a varied one all of its values."""
+        return ".".join(filter(None, [self.section, "vary" if key in self.varied else "", key]))
+
+
+def explain(fault: Mapping[str, Any], known: Collection[str], where: str) -> str:
     """Put a fault that pydantic found into a line.
 
     Args:
         fault: one of its `errors()`.
         known: the keys of the section that it is in.
+        where: the key that it is of.
     """
-    location = [str(part) for part in fault["loc"]]
     context = fault.get("ctx", {})
     got = fault["input"]
     match fault["type"]:
         case "extra_forbidden":
-            return f"{'.'.join(location)}: unknown key; {did_you_mean(location[-1], known)}"
+            return f"{where}: unknown key; {did_you_mean(str(fault['loc'][-1]), known)}"
         case "missing":
-            return f"{'.'.join(location)}: is needed"
+            return f"{where}: is needed"
         case kind if kind in _LIMITS:
             sign, key = _LIMITS[kind]
             message = f"must be {sign} {context[key]:g}"
@@ -68,7 +100,7 @@ def explain(fault: Mapping[str, Any], known: Collection[str]) -> str:
             message = "must be a list"
         case _:
             message = fault["msg"][0].lower() + fault["msg"][1:]
-    return f"{'.'.join(location)}: {message} (got {_short(got)})"
+    return f"{where}: {message} (got {_short(got)})"
 
 
 def not_one_of(where: str, value: str, group: str) -> str:
@@ -102,19 +134,27 @@ def _briefly(value: Any) -> str:
 # --- faults that involve more than one key ----------------------------------------------------------------
 
 
-def cross_faults(params: Params) -> Iterator[str]:
-    """Tell the faults that involve more than one key, of parameters as far as their sections are sound."""
+def cross_faults(params: Params, places: Mapping[str, Place]) -> Iterator[str]:
+    """Tell the faults that involve more than one key, of parameters as far as their sections are sound.
+
+    Args:
+        params: whose they are.
+        places: where each run stands.
+    """
     if len(set(params.seeds)) < len(params.seeds):
         yield f"seeds: must differ from each other (got {_short(params.seeds)})"
     yield from _embedding_faults(params.evaluation)
-    for section in ("datasets", "runs"):
-        yield from _name_faults(section, getattr(params, section))
+    yield from _name_faults("datasets", params.datasets)
+    yield from _name_faults("runs", [name for name, place in places.items() if not place.varied])
+    yield from _name_faults("sweeps", params.sweeps)
     for name, dataset in params.datasets.items():
         if dataset.origin == "folder" and not os.path.isdir(dataset.source):
             got = repr(_short(dataset.source)) if len(dataset.source) > 60 else repr(dataset.source)
             yield f"datasets.{name}.source: must be standin, download or an existing folder (got {got})"
     for name, run in params.runs.items():
-        yield from (f"runs.{name}.{fault}" for fault in _run_faults(run, params.datasets))
+        for fault in _run_faults(run, params.datasets):
+            key, _, rest = fault.partition(":")
+            yield f"{places[name].of(*key.split('.', 1))}:{rest}"
 
 
 def _embedding_faults(evaluation: Evaluation) -> Iterator[str]:
@@ -130,10 +170,11 @@ def _embedding_faults(evaluation: Evaluation) -> Iterator[str]:
 def _name_faults(section: str, names: Collection[str]) -> Iterator[str]:
     for name in names:
         if not _NAME.fullmatch(name):
-            yield f"{section}.{name}: a key names a folder: letters, digits, '_', '-' and '.' only"
+            of_sweeps = "; the `=` is for the runs of sweeps" if "=" in name and section == "runs" else ""
+            yield f"{section}.{name}: a key names a folder: letters, digits, '_', '-' and '.' only{of_sweeps}"
         elif len(name) > _LONGEST_NAME:
             yield f"{section}.{name}: a key names a folder: at most {_LONGEST_NAME} characters"
-        elif _TAKEN.fullmatch(name):
+        elif _TAKEN.fullmatch(name) and section != "sweeps":  # whose key is the start of names
             yield f"{section}.{name}: files of the results have such a name; choose another"
 
 
@@ -171,9 +212,87 @@ def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
         yield "style_weights: without private_latent there is nothing to weigh; leave them out"
 
 
-def without_effect(key: str, objective: str) -> str | None:
+def without_effect(key: str, objective: str, place: Place) -> str | None:
     """Why an option has no effect with an objective, if others have it and that one has not."""
     if key not in all_options("objectives") or key in options_of("objectives", objective):
         return None
     having = [name for name in entries("objectives") if key in options_of("objectives", name)]
-    return f"{key}: has no effect with {objective}, only with {', '.join(having)}; leave it out"
+    remedy = "leave it out"
+    if "objective" in place.varied:
+        remedy = f"exclude the combination, `exclude: [{{objective: {objective}}}]`, or {remedy}"
+    return f"{place.whole(key)}: has no effect with {objective}, only with {', '.join(having)}; {remedy}"
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------
+
+
+def sweep_faults(name: str, raw: Mapping[str, Any], vary: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Tell what is wrong with the keys and values that a sweep varies.
+
+    Args:
+        name: of the sweep.
+        raw: all that it says.
+        vary: the keys with their values, of which there is at least one each.
+    """
+    place, known = Place(f"sweeps.{name}", dict.fromkeys(vary, 0)), run_model(None).model_fields
+    own = [*known, "vary", "exclude"]
+    yield from (
+        f"{place.section}.{key}: unknown key; {did_you_mean(key, own)}" for key in raw if key not in own
+    )
+    for key, values in vary.items():
+        if key in ("seed", "seeds"):
+            yield f"{place.whole(key)}: every run is trained once per seed; list them in `seeds`"
+        elif key not in known:
+            yield f"{place.whole(key)}: no run has this key; {did_you_mean(key, known)}"
+        elif key in raw:
+            yield f"{place.section}.{key}: is varied, too; leave out one of the two"
+        first: dict[Any, int] = {}
+        for index, value in enumerate(values):
+            here = f"{place.whole(key)}[{index}]"
+            if not isinstance(value, (bool, int, float, str)):
+                yield f"{here}: must be a number, true, false or text, to name a run by (got {_short(value)})"
+            elif isinstance(value, str) and not _VALUE.fullmatch(value):
+                got = json.dumps(_short(value), ensure_ascii=False)
+                yield f"{here}: names a folder: letters, digits, '_', '-' and '.' only (got {got})"
+            elif (earlier := first.setdefault(sweeps.same(value), index)) != index:
+                yield f"{here}: is the same as [{earlier}]; leave one of them out (got {_short(value)})"
+
+
+def exclude_faults(name: str, vary: Mapping[str, Sequence[Any]], exclude: Sequence[Any]) -> Iterator[str]:
+    """Tell which entries cannot exclude anything."""
+    for index, entry in enumerate(exclude):
+        here = f"sweeps.{name}.exclude[{index}]"
+        if not isinstance(entry, dict) or not entry:
+            yield f"{here}: must be a mapping of varied keys to values (got {_short(entry)})"
+            continue
+        for key, value in entry.items():
+            if key not in vary:
+                yield f"{here}.{key}: is not varied; {did_you_mean(key, vary, 'varied are')}"
+            elif not isinstance(value, (bool, int, float, str)):
+                yield f"{here}.{key}: must be one of the values (got {_short(value)})"
+
+
+def useless(name: str, exclude: Sequence[Any], index: int) -> str:
+    """An entry that excludes nothing, as a line."""
+    return (
+        f"sweeps.{name}.exclude[{index}]: excludes no combination that is there without it; correct or "
+        f"delete it (got {_short(exclude[index])})"
+    )
+
+
+def too_many(name: str, number: int) -> str:
+    """More combinations than can be meant, as a line."""
+    return (
+        f"sweeps.{name}.vary: makes more than {sweeps.MOST:,} combinations of all sweeps; vary fewer values "
+        f"(got {_short(number)})"
+    )
+
+
+def name_fault(sweep: str, name: str) -> str | None:
+    """Why a run of a sweep cannot have its name."""
+    if len(name) <= _LONGEST_NAME:
+        return None
+    return (
+        f"sweeps.{sweep}: the run {name[:60]}... would have a name of {len(name)} characters, and a folder "
+        f"has at most {_LONGEST_NAME}; shorten the sweep's key or vary fewer keys"
+    )

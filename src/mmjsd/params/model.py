@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, create_model
+from pydantic import ConfigDict, Field, WithJsonSchema, create_model
 
 from mmjsd.params.sources import Origin, effective, origin
 from mmjsd.params.types import Device, Section, Seed, Threads
@@ -20,12 +20,14 @@ __all__ = [
     "Evaluation",
     "Params",
     "Run",
+    "Sweep",
     "Training",
     "all_options",
     "dataset_model",
     "evaluation_model",
     "fields",
     "run_model",
+    "sweep_model",
     "training_model",
 ]
 
@@ -128,7 +130,29 @@ class Evaluation(Section):
         def __getattr__(self, name: str) -> Any: ...
 
 
+#: What the name of a run can tell, and values of varied keys.
+_VALUE = {"type": ["boolean", "number", "string"]}
+_Value = Annotated[Any, WithJsonSchema(_VALUE)]
+_Values = Annotated[
+    Any, WithJsonSchema({"type": "object", "additionalProperties": _VALUE, "minProperties": 1})
+]
+
+
+class Sweep(Section):
+    """What a sweep says beside what its runs have in common."""
+
+    vary: Annotated[dict[str, Annotated[list[_Value], Field(min_length=1)]], Field(min_length=1)]
+    """Key of a run -> its values: there is a run for each combination of them."""
+    exclude: list[_Values] = Field(default_factory=list)
+    """Combinations to leave out: those that have all the values of one of these entries."""
+
+
 class Params(Section):
+    # once loaded, `runs` has those of the sweeps too, and `sweeps` is: key -> run -> varied key -> value
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("runs", "sweeps")]}
+    )
+
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=1000)] = [1]  # noqa: RUF012, pydantic copies it
     """Every run is trained once per seed."""
     datasets: Annotated[dict[str, Any], Field(min_length=1)]
@@ -137,8 +161,11 @@ class Params(Section):
     """Defaults of all runs."""
     evaluation: Any = Field(default_factory=dict)
     """How trained models are judged."""
-    runs: Annotated[dict[str, Any], Field(min_length=1)]
+    runs: Annotated[dict[str, Any], Field(min_length=1)] = Field(default_factory=dict)
     """Key -> run; the key names the results folder and the MLflow run."""
+    sweeps: Annotated[dict[str, Any], Field(min_length=1)] = Field(default_factory=dict)
+    """Key -> what its runs share, and the values of what they differ in. Each combination is a run, named
+    as digits-beta=1.0-objective=mvae."""
 
 
 @cache
@@ -154,6 +181,15 @@ def run_model(objective: str | None) -> type[Run]:
     """The section of a run, with the options that its objective declares; None: of any."""
     declared = all_options("objectives") if objective is None else options_of("objectives", objective)
     return create_model("Run", __base__=Run, **fields(declared))
+
+
+@cache
+def sweep_model() -> type[Sweep]:
+    """The section of a sweep, with all that its runs may share."""
+    runs = run_model(None).model_fields
+    names = ("dataset", "objective")  # a run needs them; a sweep may vary them
+    shared = {key: (str, Field(default_factory=str, description=runs[key].description)) for key in names}
+    return create_model("Sweep", __base__=(training_model(), Sweep), **shared)  # type: ignore[call-overload]
 
 
 @cache
