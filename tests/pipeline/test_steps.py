@@ -92,6 +92,21 @@ def test_a_parameter_concerns_the_products_that_depend_on_it(
     assert different == {name for name in before if name.startswith(concerned)}
 
 
+def test_a_sweep_concerns_what_shows_it(tmp_path: Path, chosen: Params) -> None:
+    sweep = "sweeps: {s: {dataset: digits, vary: {objective: [mvae, mmvae], epochs: [1, 2]}}}\n"
+    before, after = by_name(chosen), by_name(resolved(tmp_path / "swept.yaml", TEXT + sweep))
+    runs = [f"s-epochs={epochs}-objective={name}" for epochs in (1, 2) for name in ("mvae", "mmvae")]
+    added = {name.split(" ")[1] for name in after.keys() - before.keys()}
+    assert added == set(runs)
+    assert after[f"track {runs[0]} --seed 1"].params["sweep"] == {
+        "name": "s",
+        "keys": ["epochs", "objective"],
+    }
+    different = {name for name in before if after[name].params != before[name].params}
+    shown = ("compare", "summarise", "curves digits", "report", "publish")
+    assert different == {name for name in before if name.startswith(shown)}
+
+
 def of_faces(folder: Path) -> Product:
     """The store of faces whose official files are in a folder."""
     (folder / "img_align_celeba").mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -132,6 +134,61 @@ def test_logging_again_replaces(folder: Path) -> None:
     track(folder, key="digits/js/2", name="js/seed-2")
     assert sorted(run.info.run_name for run in runs()) == ["js", "js/seed-2"]
     assert first not in {run.info.run_id for run in runs()}
+
+
+SWEEP = {"name": "digits", "keys": ["beta", "objective"]}
+
+
+def test_runs_of_a_sweep_are_children_of_one_run(folder: Path) -> None:
+    children = ("digits-beta=1.0-objective=mmjsd", "digits-beta=2.0-objective=mmjsd")
+    for name in (*children, children[0]):
+        track(folder, key=f"digits/{name}/1", name=name, sweep=SWEEP)
+    found = {run.info.run_name: run for run in runs()}
+    assert sorted(found) == ["digits", *children]
+    assert len(runs()) == 3
+    parent = found["digits"]
+    assert (parent.info.status, parent.data.tags["sweep.keys"]) == ("FINISHED", "beta, objective")
+    assert "mlflow.parentRunId" not in parent.data.tags
+    nested = client().search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    )
+    assert {run.info.run_name for run in nested} == set(children)
+    assert {run.data.tags["sweep"] for run in nested} == {"digits"}
+
+    # a sweep that varies more is the same one; one that was deleted is logged again, with its runs
+    track(folder, name=children[0], sweep=SWEEP | {"keys": ["beta", "epochs", "objective"]})
+    (again,) = [run for run in runs() if run.info.run_name == "digits"]
+    assert again.info.run_id == parent.info.run_id
+    assert again.data.tags["sweep.keys"] == "beta, epochs, objective"
+    assert why_gone(folder / "mlflow.json") is None
+    client().delete_run(parent.info.run_id)
+    assert why_gone(folder / "mlflow.json") == "the MLflow run of its sweep is gone"
+    track(folder, name=children[0], sweep=SWEEP)
+    assert why_gone(folder / "mlflow.json") is None
+
+
+def test_a_sweep_is_logged_once_by_runs_that_end_at_once(folder: Path) -> None:
+    import mlflow
+
+    runs_at_once = [folder, *(folder.with_name(f"seed-{seed}") for seed in (2, 3))]
+    for copy in runs_at_once[1:]:
+        shutil.copytree(folder, copy)
+    track(folder, name="alone")  # the database is there
+    create = mlflow.MlflowClient.create_run
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.3)
+        return create(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor() as pool:
+        patch.setattr(mlflow.MlflowClient, "create_run", slowly)
+        jobs = [
+            pool.submit(track, path, key=f"digits/s/{path.name}", name=path.name, sweep=SWEEP)
+            for path in runs_at_once
+        ]
+        for job in jobs:
+            job.result()
+    assert sorted(run.info.run_name for run in runs()) == ["alone", "digits", "seed-1", "seed-2", "seed-3"]
 
 
 def test_a_failure_keeps_the_earlier_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,16 @@ def test_a_run_that_is_there_deleted_or_unknown() -> None:
     assert (Path("mlflow.db").read_bytes(), Path("mlflow.db").stat().st_mtime_ns) == before
 
 
+def test_a_child_whose_parent_is_gone() -> None:
+    for parent, reason in (
+        ("here", None),
+        *((gone, "the MLflow run of its sweep is gone") for gone in ("gone", "x")),
+    ):
+        path = note("here")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"parent_run_id": parent}))
+        assert why_gone(path) == reason
+
+
 def test_a_database_that_is_gone_damaged_or_in_use() -> None:
     with closing(sqlite3.connect("mlflow.db")) as database:
         database.execute("begin exclusive")

@@ -412,7 +412,15 @@ class Track(_OfRun):
             "run": {**self.run.recorded, "seed": seed},
             "dataset": self.dataset.model_dump(),
             "evaluation": self.given.evaluation.model_dump(),
+            **self._sweep(),
         }
+
+    def _sweep(self) -> dict[str, Any]:
+        """The sweep that the run is of, if it is of one."""
+        for name, found in self.given.sweeps.items():
+            if values := found.get(self.values["run"]):
+                return {"sweep": {"name": name, "keys": sorted(values)}}
+        return {}
 
     def inputs(self) -> list[Path]:
         names = ("model.safetensors", "history.csv", "metrics.json", Evaluate.record)

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,6 +37,9 @@ __all__ = ["publish", "track"]
 #: its SQL as it is, quotes and all.
 _NOWHERE = "file:///nowhere/mlruns"
 
+#: The tag by which MLflow nests runs.
+_PARENT = "mlflow.parentRunId"
+
 
 def track(
     folder: Path,
@@ -48,6 +51,7 @@ def track(
     run: Mapping[str, Any],
     dataset: Mapping[str, Any],
     evaluation: Mapping[str, Any],
+    sweep: Mapping[str, Any] | None = None,
 ) -> None:
     """Log an evaluated run and write `mlflow.json`, which says where to find it.
 
@@ -61,6 +65,8 @@ def track(
         key: dataset/run/seed, the tag `pipeline.key`.
         name: of the MLflow run.
         run, dataset, evaluation: all resolved parameters.
+        sweep: that the run is of, its `name` and the `keys` that it varies. The run is logged as a child of
+            the sweep's, which is logged with the first of them.
 
     Raises:
         MmjsdError: a missing or damaged file, or the run cannot be logged.
@@ -85,7 +91,7 @@ def track(
     }
     params = dict(flat({**run, "dataset": dataset, "evaluation": evaluation}))
     folder = folder.absolute()  # MLflow is used where its store is
-    with _logging(experiment, key, name, tags, folder / "mlflow.json") as logged:
+    with _logging(experiment, key, name, tags, folder / "mlflow.json", sweep) as logged:
         logged.params(params)
         logged.dataset(str(store), experiment, data)
         logged.files(folder / "history.csv", folder / "metrics.json")
@@ -196,10 +202,18 @@ class _Logged(NamedTuple):
 
 
 @contextmanager
-def _logging(experiment: str, key: str, name: str, tags: Mapping[str, str], out: Path) -> Iterator[_Logged]:
+def _logging(
+    experiment: str,
+    key: str,
+    name: str,
+    tags: Mapping[str, str],
+    out: Path,
+    sweep: Mapping[str, Any] | None = None,
+) -> Iterator[_Logged]:
     """A run of MLflow, noted in `out`. Once complete it replaces its twins, those of the same key and commit.
 
-    Those of other commits, and of other experiments of DVC, stay to be compared with.
+    Those of other commits, and of other experiments of DVC, stay to be compared with. One of a sweep is a
+    child of the sweep's run.
 
     Raises:
         MmjsdError: MLflow cannot be reached, for a server not within the minutes its client tries again
@@ -215,6 +229,9 @@ def _logging(experiment: str, key: str, name: str, tags: Mapping[str, str], out:
                 for run in _runs(client, experiment_id, f"tags.`pipeline.key` = '{key}'")
                 if all(run.data.tags.get(tag) == tags.get(tag) for tag in ("git.commit", "dvc.experiment"))
             ]
+            if sweep:
+                parent = _parent(client, experiment_id, store, experiment, sweep)
+                tags |= {"sweep": sweep["name"], _PARENT: parent}
             tags = {_key(tag): value for tag, value in tags.items()}
             run = client.create_run(experiment_id, tags=_origin(tags) | tags, run_name=name)
             logged = _Logged(client, experiment_id, run.info.run_id)
@@ -241,6 +258,7 @@ def _logging(experiment: str, key: str, name: str, tags: Mapping[str, str], out:
         "experiment": experiment,
         "name": name,
         "tracking_uri": store.shown,
+        **({"parent_run_id": parent} if sweep else {}),
     }
     atomic_write(out, json.dumps(content, indent=2, allow_nan=False) + "\n")
     print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
@@ -272,9 +290,8 @@ def _connect(store: TrackingStore, experiment: str) -> tuple[Any, str]:
         client = mlflow.MlflowClient(store.uri, store.uri)
         return client, _experiment(client, experiment, None)
     database = store.database
-    # the first connection creates the tables, and two at once ruin the database; whoever may write to that
-    # may also lock it
-    with exclusive(Path(f"{database or store.folder / 'mlflow.db'}.lock"), mode=0o666):
+    # the first connection creates the tables, and two at once ruin the database
+    with _alone(store):
         if database:
             if database.exists():
                 _check(database)
@@ -285,6 +302,34 @@ def _connect(store: TrackingStore, experiment: str) -> tuple[Any, str]:
         if database:
             _settle(database, experiment_id, store)
     return client, experiment_id
+
+
+def _alone(store: TrackingStore) -> AbstractContextManager[bool]:
+    """What no two processes do at once, with a store and from a project."""
+    # whoever may write to the database may also lock it
+    return exclusive(Path(f"{store.database or store.folder / 'mlflow.db'}.lock"), mode=0o666)
+
+
+def _parent(
+    client: Any, experiment_id: str, store: TrackingStore, experiment: str, sweep: Mapping[str, Any]
+) -> str:
+    """The id of the run that the runs of a sweep are children of, created where there is none.
+
+    It is one for all commits: a sweep that grows keeps its children together.
+    """
+    key = f"{experiment}/{sweep['name']}"  # one part less than that of a run
+    with _alone(store):
+        found = _runs(client, experiment_id, f"tags.`pipeline.key` = '{key}'")
+        tags = {"pipeline.key": key, "sweep.keys": ", ".join(sweep["keys"])}
+        if found:
+            parent = found[0]
+            for tag, value in tags.items():
+                if parent.data.tags.get(tag) != value:
+                    client.set_tag(parent.info.run_id, tag, value)
+        else:
+            parent = client.create_run(experiment_id, tags=_origin({}) | tags, run_name=sweep["name"])
+        client.set_terminated(parent.info.run_id)  # with each child: it lasts until the last
+    return parent.info.run_id
 
 
 def _experiment(client: Any, name: str, artifacts: str | None) -> str:

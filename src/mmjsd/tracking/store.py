@@ -132,18 +132,25 @@ def _project() -> Path:
 
 
 def why_gone(note: Path) -> str | None:
-    """Why the run that a `mlflow.json` names has to be logged again.
+    """Why the run that a `mlflow.json` names, a child of its sweep's if it is of one, has to be logged again.
 
     None if it is where runs are logged to now, or if that does not answer, so that nobody can say.
     """
     try:
         content = json.loads(note.read_bytes())
         run, uri = str(content["run_id"]), str(content["tracking_uri"])
-    except (OSError, ValueError, KeyError, TypeError):
+        parent = content.get("parent_run_id")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "which MLflow run it is cannot be read"
     store = tracking_store()
     if not store.is_named(uri):
         return f"is not logged to {store.shown}"
+    if (reason := _why_gone(store, run)) or not parent:
+        return reason
+    return "the MLflow run of its sweep is gone" if _why_gone(store, str(parent)) else None
+
+
+def _why_gone(store: TrackingStore, run: str) -> str | None:
     if store.database:
         return _why_gone_from_database(store.database, run)
     return _why_gone_from_server(store, run) if store.is_server else None
