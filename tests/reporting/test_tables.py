@@ -171,3 +171,17 @@ def test_damaged_metrics_are_refused(comparison: Comparison, text: str) -> None:
     with pytest.raises(MmjsdError, match=r"0\.json: damaged; make it again"):
         comparison.made()
     assert not (comparison.folder / "out.csv").exists()
+
+
+def test_the_sweep_of_a_run_is_told_where_there_are_sweeps(comparison: Comparison) -> None:
+    comparison.add("s-beta=1.0", metrics(0.5), sweep="s")
+    comparison.add("js", metrics(0.6), sweep="")
+    comparison.add("moe", metrics(0.7), sweep="", dataset="others")
+    rows, page = comparison.made()
+    assert [row["sweep"] for row in rows] == ["s", "", ""]
+    assert list(rows[0])[:6] == ["dataset", "run", "seed", "objective", "sweep", "data_source"]
+    first, second = page.split("## others")
+    assert line(first.split("###")[0], "run")[:2] == ["run", "sweep"]
+    assert line(first.split("###")[0], "s-beta=1.0")[1] == "s"
+    assert line(first.split("###")[0], "js")[1] == ""
+    assert line(second.split("###")[0], "run")[1] != "sweep"  # it has none

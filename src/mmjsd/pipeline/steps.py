@@ -361,11 +361,26 @@ class Curves(Step):
             "runs": {run: [folder.as_posix() for folder in found] for run, found in self._folders().items()},
             "embedding": self.given.evaluation.embedding,
             "source": self.dataset.origin,
+            **({"sweeps": sweeps, "metrics": _presented()} if (sweeps := self._sweeps()) else {}),
         }
 
     def inputs(self) -> list[Path]:
-        folders = [folder for found in self._folders().values() for folder in found]
-        return [folder / name for folder in folders for name in ("history.csv", "prd.csv")]
+        swept = {run for runs in self._sweeps().values() for run in runs}
+        return [
+            folder / name
+            for run, folders in self._folders().items()
+            for folder in folders
+            for name in ("history.csv", "prd.csv", *(["metrics.json"] if run in swept else []))
+        ]
+
+    def _sweeps(self) -> dict[str, dict[str, Any]]:
+        """The runs of the dataset that are of sweeps, and the values that these vary."""
+        runs, dataset = self.given.runs, self.values["dataset"]
+        own = {
+            sweep: {run: values for run, values in found.items() if runs[run].dataset == dataset}
+            for sweep, found in self.given.sweeps.items()
+        }
+        return {sweep: found for sweep, found in own.items() if found}
 
     def _folders(self) -> dict[str, list[Path]]:
         """The folders of all seeds of each run."""
@@ -380,13 +395,13 @@ class Curves(Step):
         return ["mmjsd.reporting.figures:draw_dataset", *makers]
 
     def _drawn(self) -> dict[str, Entry]:
-        return dataset_figures(self.given.evaluation.embedding)
+        return dataset_figures(self.given.evaluation.embedding, self._sweeps())
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.reporting.figures import draw_dataset
 
         runs = {run: [Path(folder) for folder in found] for run, found in params["runs"].items()}
-        draw_dataset(self.path("figures"), runs, params["embedding"], params["source"])
+        draw_dataset(self.path("figures"), runs, params["embedding"], params["source"], params.get("sweeps"))
 
     @classmethod
     def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
@@ -419,7 +434,7 @@ class Track(_OfRun):
         """The sweep that the run is of, if it is of one."""
         for name, found in self.given.sweeps.items():
             if values := found.get(self.values["run"]):
-                return {"sweep": {"name": name, "keys": sorted(values)}}
+                return {"sweep": {"name": name, "keys": list(values)}}
         return {}
 
     def inputs(self) -> list[Path]:
@@ -449,6 +464,7 @@ class _OfAll(Step):
     def rows(self) -> list[dict[str, Any]]:
         """One row a run and seed, of the tables and the report."""
         params = self.given
+        sweeps = {run: sweep for sweep, runs in params.sweeps.items() for run in runs}
         return [
             {
                 "dataset": run.dataset,
@@ -460,6 +476,7 @@ class _OfAll(Step):
                 "subspaces": run.private_latent > 0,
                 "folder": (folder := Train(params, run=key, seed=seed).path()).as_posix(),
                 "metrics": (folder / "metrics.json").as_posix(),
+                **({"sweep": sweeps.get(key, "")} if sweeps else {}),
             }
             for key, run in params.runs.items()
             for seed in params.seeds
@@ -474,8 +491,7 @@ class _OfAll(Step):
         return {"published": published} if published and published.is_file() else {}
 
     def params(self) -> dict[str, Any]:
-        # what metrics say of themselves is read and not imported
-        return {"rows": self.rows(), "metrics": [shown._asdict() for shown in presentations()]}
+        return {"rows": self.rows(), "metrics": _presented()}
 
 
 class Compare(_OfAll):
@@ -608,6 +624,11 @@ STEPS: tuple[type[Step], ...] = (
 
 def _outputs(step: Step) -> list[Path]:
     return [step.path(name) for name in step.outputs()]
+
+
+def _presented() -> list[dict[str, Any]]:
+    """What metrics say of themselves, which is read and not imported."""
+    return [shown._asdict() for shown in presentations()]
 
 
 def _pictures(names: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +20,11 @@ from mmjsd.reporting.catalogue import CAPTIONS
 
 __all__ = [
     "Drawn",
+    "colours",
     "draw",
     "draw_all",
     "house_style",
+    "name_lines",
     "note",
     "refuse_unless_writable",
     "save",
@@ -52,6 +54,10 @@ _FORMATS: dict[str, dict[str, Any]] = {
     **{ending: {"pil_kwargs": {"quality": 95}} for ending in ("jpg", "jpeg", "webp")},
     **{ending: {"pil_kwargs": {"compression": "tiff_deflate"}} for ending in ("tif", "tiff")},
 }
+
+
+#: Lines that a legend names.
+_NAMED = 40
 
 
 class Drawn(NamedTuple):
@@ -86,6 +92,25 @@ def sheets(titles: list[str], rows: float, columns: float, title: str) -> tuple[
         ax.axis("off")
     figure.suptitle(title)
     return figure, axes[: len(titles)]
+
+
+def colours(number: int) -> list[str]:
+    """Give as many colours for lines, which differ."""
+    if number <= 10:
+        return [f"C{index}" for index in range(number)]
+    scale = matplotlib.colormaps["turbo"]
+    return [matplotlib.colors.to_hex(scale(index / (number - 1))) for index in range(number)]
+
+
+def name_lines(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> str:
+    """Make room below for a legend, whatever the lines are called; tell if there are too many to be named."""
+    if len(names) > _NAMED:
+        return f" The {len(names)} lines are too many to be named."
+    width = 0.5 + 0.075 * max(map(len, names), default=0)  # inches
+    columns = max(1, min(4, int(figure.get_figwidth() / width)))
+    figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(names) // columns))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
+    return ""
 
 
 def note(title: str, text: str) -> Drawn:

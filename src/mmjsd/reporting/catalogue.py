@@ -4,7 +4,8 @@ A new figure is a function that draws it and a line here.
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from mmjsd.subsets import name_of, subsets
@@ -28,6 +29,8 @@ class Entry(NamedTuple):
     """How many test samples it needs of which the subset, or every modality, is there."""
     given: tuple[str, ...] = ()
     """The subset."""
+    swept: tuple[str, ...] = ()
+    """A sweep and the one or two numbers of it that the figure is of."""
 
     @property
     def module(self) -> str:
@@ -57,6 +60,13 @@ _DATASET = (
 )
 
 
+#: Of a sweep, by how many of its numbers.
+_SWEEP = {
+    1: Entry("sweep-{keys}-of-{sweep}", "mmjsd.reporting.sweeps:against"),
+    2: Entry("sweep-{keys}-of-{sweep}", "mmjsd.reporting.sweeps:over"),
+}
+
+
 def run_figures(modalities: Sequence[str], *, subspaces: bool, labels: str | None) -> dict[str, Entry]:
     """List the figures of a run by name.
 
@@ -77,9 +87,35 @@ def run_figures(modalities: Sequence[str], *, subspaces: bool, labels: str | Non
     return {entry.name: entry for entry in named}
 
 
-def dataset_figures(embedding: str) -> dict[str, Entry]:
-    """List the figures that compare the runs of a dataset by name."""
-    return {entry.name.replace("{embedding}", embedding): entry for entry in _DATASET}
+def dataset_figures(
+    embedding: str, sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None
+) -> dict[str, Entry]:
+    """List the figures that compare the runs of a dataset by name.
+
+    Args:
+        embedding: in which images are compared.
+        sweeps: of its runs: sweep -> run -> varied key -> value.
+    """
+    found = {entry.name.replace("{embedding}", embedding): entry for entry in _DATASET}
+    for sweep, runs in (sweeps or {}).items():
+        for number, entry in _SWEEP.items():
+            for keys in itertools.combinations(_numbers(runs), number):
+                name = entry.name.format(keys="-".join(keys), sweep=sweep)  # no key has a hyphen
+                found[name] = entry._replace(name=name, swept=(sweep, *keys))
+    return found
+
+
+def _numbers(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The keys of which the runs have several values, all of them numbers."""
+    values: dict[str, set[Any]] = {}
+    for of_run in runs.values():
+        for key, value in of_run.items():
+            values.setdefault(key, set()).add(value)
+    return [
+        key
+        for key, found in values.items()
+        if len(found) > 1 and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in found)
+    ]
 
 
 def is_shown_at_once(name: str) -> bool:

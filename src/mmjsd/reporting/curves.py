@@ -4,13 +4,13 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from mmjsd.errors import MmjsdError
-from mmjsd.reporting.canvas import Drawn
+from mmjsd.reporting.canvas import Drawn, colours, name_lines
 from mmjsd.training.history import is_term
 
 __all__ = ["Compared", "Curves", "precision_recall", "read_curves", "training"]
@@ -26,11 +26,17 @@ class Compared(NamedTuple):
     histories: Mapping[str, Sequence[list[dict[str, float]]]]
     embedding: str
     """In which images are compared."""
+    sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
+    """Sweep -> run -> varied key -> value."""
+    metrics: Mapping[str, Sequence[Mapping[str, Any]]] = {}
+    """Of the runs of sweeps."""
+    swept: tuple[str, ...] = ()
+    """The sweep and the numbers of it that a figure is of."""
 
 
 def precision_recall(compared: Compared) -> Drawn:
     """Draw the precision/recall distributions of images."""
-    curves, embedding = compared.curves, compared.embedding
+    curves, embedding, palette = compared.curves, compared.embedding, _palette(compared)
     panels = dict.fromkeys(key for seeds in curves.values() for found in seeds for key in found)
     rows = list(dict.fromkeys(given for given, _ in panels))
     modalities = list(dict.fromkeys(modality for _, modality in panels))
@@ -43,11 +49,11 @@ def precision_recall(compared: Compared) -> Drawn:
     )
     for line, modality in zip(grid, modalities, strict=False):
         for ax, given in zip(line, rows, strict=True):
-            for colour, (name, seeds) in enumerate(curves.items()):
+            for colour, (name, seeds) in zip(palette, curves.items(), strict=False):
                 for seed, found in enumerate(seeds):
                     ax.plot(
                         *reversed(found.get((given, modality), ([], []))),
-                        color=f"C{colour}",
+                        color=colour,
                         lw=1,
                         label=name if seed == 0 else None,
                     )
@@ -57,13 +63,13 @@ def precision_recall(compared: Compared) -> Drawn:
         ax.set_title(given.replace("-", " +\n") if given != "random" else "random", size=9)
     for ax in grid[-1]:
         ax.set_xlabel("recall")
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    unnamed = _legend(compared, figure, *grid[0, 0].get_legend_handles_labels())
     figure.suptitle(f"Precision and recall of images, embedding: {embedding}")
     return Drawn(
         figure,
         f"Precision/recall distributions (Sajjadi et al. 2018) of generated against real test images in the "
         f"embedding `{embedding}`: random and given other modalities (columns), each image modality (rows), "
-        "a line for each run and seed. Up: more realistic; right: more of the variety of the data.",
+        f"a line for each run and seed. Up: more realistic; right: more of the variety of the data.{unnamed}",
     )
 
 
@@ -92,7 +98,7 @@ def read_curves(path: Path) -> Curves:
 
 def training(compared: Compared) -> Drawn:
     """Draw each term of the loss over the epochs."""
-    histories = compared.histories
+    histories, palette = compared.histories, _palette(compared)
     first = [rows[0] for seeds in histories.values() for rows in seeds]
     terms = dict.fromkeys(key for row in first for key in row if is_term(key))
     across = 4
@@ -100,21 +106,36 @@ def training(compared: Compared) -> Drawn:
     figure = Figure(figsize=(2.9 * across, 2.1 * down + 0.6), layout="constrained")
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for ax, term in zip(axes, terms, strict=False):
-        for colour, seeds in enumerate(histories.values()):
+        for colour, seeds in zip(palette, histories.values(), strict=True):
             for rows in seeds:
                 epochs, values = [row["epoch"] for row in rows], [row.get(term, math.nan) for row in rows]
-                ax.plot(epochs, values, color=f"C{colour}", lw=1.2, marker="." if len(rows) < 20 else "")
+                ax.plot(epochs, values, color=colour, lw=1.2, marker="." if len(rows) < 20 else "")
         ax.set_title(term)
         ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, integer=True))
     for ax in axes[len(terms) :]:
         ax.remove()
     for ax in figure.axes[-across:]:
         ax.set_xlabel("epoch")
-    lines = [matplotlib.lines.Line2D([], [], color=f"C{i}", label=name) for i, name in enumerate(histories)]
-    figure.legend(handles=lines, loc="outside lower center", ncols=4)
+    lines = [matplotlib.lines.Line2D([], [], color=colour) for colour in palette]
+    unnamed = _legend(compared, figure, lines, list(histories))
     figure.suptitle("Training")
     return Drawn(
         figure,
         "Mean of each term of the loss over the epoch, in nats per sample and unweighted, a line for each "
-        "run and seed. The loss itself compares only between runs of the same objective and weights.",
+        "run and seed. The loss itself compares only between runs of the same objective and weights."
+        f"{unnamed}",
     )
+
+
+def _palette(compared: Compared) -> list[str]:
+    """A colour for each run."""
+    number = len(compared.histories)
+    return colours(number) if compared.sweeps else [f"C{index}" for index in range(number)]
+
+
+def _legend(compared: Compared, figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> str:
+    """Name the runs below; of sweeps there are many, with long names."""
+    if compared.sweeps:
+        return name_lines(figure, handles, names)
+    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    return ""

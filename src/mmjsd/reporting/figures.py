@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,13 @@ def draw_run(
     draw_all(folder / "figures", makers, trained.seed, about)
 
 
-def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: str, source: str) -> None:
+def draw_dataset(
+    folder: Path,
+    runs: Mapping[str, Sequence[Path]],
+    embedding: str,
+    source: str,
+    sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+) -> None:
     """Draw the figures that compare the runs of a dataset.
 
     Args:
@@ -56,6 +63,7 @@ def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: st
         runs: name -> the folders of its seeds, with history.csv and prd.csv.
         embedding: the space in which prd.csv compares images.
         source: of the dataset.
+        sweeps: sweep -> run -> varied key -> value; their runs have metrics.json, too.
 
     Raises:
         MmjsdError: a missing or damaged file.
@@ -66,8 +74,17 @@ def draw_dataset(folder: Path, runs: Mapping[str, Sequence[Path]], embedding: st
             name: [read_history(f / "history.csv") for f in folders] for name, folders in runs.items()
         },
         embedding=embedding,
+        sweeps=sweeps or {},
+        metrics={
+            name: [read_metrics(f / "metrics.json") for f in runs[name]]
+            for of_sweep in (sweeps or {}).values()
+            for name in of_sweep
+        },
     )
-    makers = {name: partial(entry.load(), compared) for name, entry in dataset_figures(embedding).items()}
+    makers = {
+        name: partial(entry.load(), compared._replace(swept=entry.swept))
+        for name, entry in dataset_figures(embedding, sweeps).items()
+    }
     draw_all(folder, makers, 0, "Stand-in data." if source == "standin" else "Real data.")
 
 

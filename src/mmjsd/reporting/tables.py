@@ -51,8 +51,8 @@ def compare(rows: Sequence[Mapping[str, Any]], published: Path, table: Path, pag
     """Write ``table`` (CSV, one row a run and seed) and ``page`` (Markdown, the runs side by side).
 
     Args:
-        rows: each with `dataset`, its `kind` and `source`, `run`, `seed`, `objective`, `subspaces` and the
-            path of its `metrics`.
+        rows: each with `dataset`, its `kind` and `source`, `run`, `seed`, `objective`, `subspaces`, the path
+            of its `metrics` and, where there are sweeps, the `sweep` that the run is of, or nothing.
         published: a list of values from papers: `dataset` (kind), `objective`, `subspaces`, `metric`,
             `value`, `std` where given, and `source`, the place it was read in. There need be no such file.
 
@@ -111,7 +111,7 @@ def _is_of(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
 def _csv(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[dict]) -> str:
     lines = []
     for row, measured in zip(rows, metrics, strict=True):
-        about = {key: row[key] for key in ("dataset", "run", "seed", "objective")}
+        about = {key: row[key] for key in ("dataset", "run", "seed", "objective", "sweep") if key in row}
         known = {f"published/{e['metric']}": e["value"] for e in literature if _is_of(e, row)}
         lines.append(about | {"data_source": row["source"]} | measured | known)
     columns = list(dict.fromkeys(key for line in lines for key in line))
@@ -148,7 +148,7 @@ def sections(
                 dataset=dataset,
                 kind=first["kind"],
                 source=source,
-                headline=_headline(measured),
+                headline=_headline(measured, {row["run"]: row.get("sweep", "") for row in of_dataset}),
                 groups=list(_groups(measured, known)),
                 notes=_notes(known, standin=first["source"] == "standin"),
                 classifiers=_classifiers(measured),
@@ -157,7 +157,7 @@ def sections(
     return found
 
 
-def _headline(measured: Mapping[str, list[_Metrics]]) -> Table:
+def _headline(measured: Mapping[str, list[_Metrics]], sweeps: Mapping[str, str]) -> Table:
     summaries = {run: [with_summaries(metrics) for metrics in found] for run, found in measured.items()}
     columns = {}
     for title, key in headline().items():
@@ -165,11 +165,12 @@ def _headline(measured: Mapping[str, list[_Metrics]]) -> Table:
             columns[title] = _best(values, least=is_better_the_less(key))
     seconds = _values(measured, "meta/train_seconds").values()
     times = [_duration(statistics.mean(values)) if values else "" for values in seconds]
+    shown = ["sweep"] if any(sweeps.values()) else []
     rows = [
-        [run, *(cells[index] for cells in columns.values()), times[index]]
+        [run, *(sweeps[run] for _ in shown), *(cells[index] for cells in columns.values()), times[index]]
         for index, run in enumerate(measured)
     ]
-    return Table(["run", *columns, "training time"], rows)
+    return Table(["run", *shown, *columns, "training time"], rows)
 
 
 def headline_of(metrics: _Metrics) -> dict[str, float]:
