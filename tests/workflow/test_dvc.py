@@ -1,5 +1,6 @@
 """Real DVC beside real Snakemake, in a git repository of its own: they agree on what is up to date."""
 
+import csv
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from support.repository import Repository
 def runs_made(outcome: Outcome) -> set[str]:
     """The runs that were trained."""
     assert outcome.code == 0, outcome.output
-    return set(re.findall(r"training (\w+), seed", " ".join(outcome.jobs)))
+    return set(re.findall(r"training ([\w.=-]+), seed", " ".join(outcome.jobs)))
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +114,35 @@ def test_a_changed_and_a_reverted_run_are_made_and_no_other(repository: Reposito
     assert repository.of("js") == first
 
 
-def test_an_added_run_is_made_and_a_removed_one_leaves_the_tables(repository: Repository) -> None:
-    repository.change("poe", dataset="tiny", objective="mvae")
-    assert runs_made(repository.dvc("repro")) == {"poe"}
+def test_an_added_sweep_is_made_and_a_removed_one_leaves_the_tables(repository: Repository) -> None:
+    before = (repository.folder / "params.yaml").read_text()
+    sweep = {"dataset": "tiny", "objective": "mvae", "vary": {"beta": [1.0, 10]}}
+    repository.write({**yaml.safe_load(before), "sweeps": {"poe": sweep}})
+    runs = {"poe-beta=1.0", "poe-beta=10.0"}
+    assert runs_made(repository.dvc("repro")) == runs
     repository.agree()
-    assert "poe/seed-1.json" in repository.dvc("metrics", "show").output
-    repository.change("poe")
+    # the tables, the report and MLflow
+    folder = repository.folder
+    with (folder / "results/comparison.csv").open(newline="") as file:
+        assert {row["run"]: row["sweep"] for row in csv.DictReader(file)} == (
+            {"js": "", "moe": "", **dict.fromkeys(runs, "poe")}
+        )
+    assert "Headline metrics of the sweep <code>poe</code>" in (folder / "results/report.html").read_text()
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        children = database.execute(
+            "select child.name, parent.name from runs child join tags using (run_uuid) join runs parent "
+            "on parent.run_uuid = tags.value where tags.key = 'mlflow.parentRunId'"
+        ).fetchall()
+        assert sorted(children) == [(run, "poe") for run in sorted(runs)]
+        assert database.execute("select count(*) from runs where name = 'poe'").fetchone() == (1,)
+    # DVC has the same names
+    shown, changed = (repository.dvc(*words).output for words in (("metrics", "show"), ("params", "diff")))
+    assert all(f"results/metrics/tiny/{run}/seed-1.json" in shown for run in runs)
+    assert "sweeps.poe.vary.beta" in changed
+    (header, *_) = csv.reader(repository.dvc("exp", "show", "--csv").output.splitlines())
+    assert {f"results/metrics/tiny/{run}/seed-1.json:coherence/random" for run in runs} <= set(header)
+
+    (repository.folder / "params.yaml").write_text(before)
     outcome = repository.dvc("repro")
     assert runs_made(outcome) == set()
     repository.agree()
