@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from mmjsd import params
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -36,3 +39,13 @@ def test_files_that_are_named_are_there(page: Path) -> None:
         if not theirs.fullmatch(name) and not any(f"/{p}".endswith(f"/{name}") for p in here)
     ]
     assert missing == []
+
+
+def test_the_sweep_of_the_readme_can_be_added_to_the_demo(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(sweeps:\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text() + block)
+    assert yaml.safe_load(block)["sweeps"].keys() == {"digits"}
+    runs = params.load(path).sweeps["digits"]
+    assert next(iter(runs)) == "digits-beta=1.0-objective=mmjsd"
+    assert len(runs) == 5

@@ -270,6 +270,13 @@ class TestFaults:
             found
         )
         assert all(len(line) < 250 for line in found)
+        # thousands of faults in each of thousands of runs
+        weights = ", ".join(f"m{index}: 1" for index in range(3000))
+        vary = f"vary: {{beta: {list(range(9000))}}}"
+        many = f"dataset: d, objective: mvae, reconstruction_weights: {{{weights}}}, {vary}"
+        assert len(faults(one_sweep(many))) == 3000
+        many = many.replace(": 1", ": -1")
+        assert len(faults(one_sweep(many))) == 3000
         assert time.process_time() - started < 10
 
 

@@ -120,14 +120,14 @@ class _Resolver:
 
     def __init__(self, raw: dict[str, Any]):
         self.raw = raw
-        self.lines: list[str] = []
+        self.lines: dict[str, None] = {}  # once each: the runs of a sweep share faults
         self.runs: dict[str, Run] = {}
         self.places: dict[str, Place] = {}
 
     def resolve(self) -> tuple[Params, list[str]]:
         outline = self.section(Params, self.raw)
         if not self.raw.keys() & {"runs", "sweeps"}:
-            self.lines.append("runs: is needed")
+            self.tell("runs: is needed")
         datasets = {name: self.dataset(name, raw) for name, raw in _mapping(self.raw.get("datasets")).items()}
         training = self.section(training_model(), self.raw.get("training", {}), Place("training"))
         evaluation = self.section(evaluation_model(), self.raw.get("evaluation", {}), Place("evaluation"))
@@ -142,8 +142,8 @@ class _Resolver:
             sweeps=self.swept(_mapping(self.raw.get("sweeps"))),
             runs=self.runs,
         )
-        self.lines += faults.cross_faults(params, self.places)
-        return params, list(dict.fromkeys(self.lines))  # the runs of a sweep share faults
+        self.tell(*faults.cross_faults(params, self.places))
+        return params, list(self.lines)
 
     def dataset(self, name: str, raw: Any) -> Dataset:
         kind = self.chosen(_mapping(raw).get("kind"), "datasets", f"datasets.{name}.kind")
@@ -157,7 +157,7 @@ class _Resolver:
             return self.section(model, raw, place)
         for key in list(own) if objective else ():
             if fault := faults.without_effect(key, str(objective), place):
-                self.lines.append(fault)
+                self.tell(fault)
                 del own[key]
         # of the shared defaults, what concerns it; their faults are told where they stand
         inherited = {key: value for key, value in shared.items() if key in model.model_fields}
@@ -177,7 +177,7 @@ class _Resolver:
                 outlines[name] = outline
                 number += sweeps.number_of(outline.vary)
                 if number > sweeps.MOST:
-                    self.lines.append(faults.too_many(name, number))
+                    self.tell(faults.too_many(name, number))
                     outlines = {}
                     break
         found = {name: self.sweep(name, raws[name], outline) for name, outline in outlines.items()}
@@ -187,18 +187,20 @@ class _Resolver:
         vary, exclude = sweep.vary, sweep.exclude
         told = [*faults.sweep_faults(name, raw, vary), *faults.exclude_faults(name, vary, exclude)]
         if told:
-            self.lines += told
+            self.tell(*told)
             return {}
         choices, idle = sweeps.excluding(vary, exclude)
-        self.lines += [faults.useless(name, exclude, index) for index in idle]
+        self.tell(*(faults.useless(name, exclude, index) for index in idle))
         if not choices:
-            self.lines.append(f"sweeps.{name}.exclude: leaves no combination; delete an entry, or the sweep")
+            self.tell(f"sweeps.{name}.exclude: leaves no combination; delete an entry, or the sweep")
         shared = {key: value for key, value in raw.items() if key not in ("vary", "exclude")}
         before, found = len(self.lines), {}
         for choice in choices:
             place = Place(f"sweeps.{name}", choice)
             given = {key: vary[key][index] for key, index in choice.items()}
             run = self.run(shared | given, place)
+            if len(self.lines) > before + faults.ENOUGH:
+                break
             if len(self.lines) > before:
                 continue  # its name is that of values as they are used, 1.0 where the file says 1
             values = {key: getattr(run, key) for key in given}
@@ -206,9 +208,13 @@ class _Resolver:
             fault = faults.name_fault(name, key)
             if key in self.runs:
                 fault = f"{place.section}: two of its combinations make the run {key}; exclude one of them"
-            self.lines += [fault] if fault else []
+            if fault:
+                self.tell(fault)
             found[key], self.runs[key], self.places[key] = values, run, place
         return found
+
+    def tell(self, *lines: str) -> None:
+        self.lines |= dict.fromkeys(lines)
 
     def chosen(self, value: Any, group: str, where: str) -> str | None:
         """The value, if it is an entry of the group; another text is noted as a fault."""
@@ -216,7 +222,7 @@ class _Resolver:
             return None  # a fault of its section
         if value in entries(group):
             return value
-        self.lines.append(faults.not_one_of(where, value, group))
+        self.tell(faults.not_one_of(where, value, group))
         return None
 
     def section(self, model: type[S], raw: Any, place: Place = _FILE, silent: Collection[str] = ()) -> S:
@@ -231,7 +237,7 @@ class _Resolver:
                 of_options = len(inner) > 1 and inner[0] == "options"
                 known: Any = model.model_fields["options"].annotation if of_options else model
                 names = getattr(known, "model_fields", {})
-                self.lines.append(faults.explain(fault, names, place.of(*inner)))
+                self.tell(faults.explain(fault, names, place.of(*inner)))
         faulty = {fault["loc"][0] for fault in found if fault["loc"]}
         sound = {key: value for key, value in _mapping(raw).items() if key not in faulty}
         if "private_latent" in faulty:

@@ -13,6 +13,7 @@ from mmjsd.params.types import Weights
 from mmjsd.registry import entries, options_of
 
 __all__ = [
+    "ENOUGH",
     "Place",
     "cross_faults",
     "exclude_faults",
@@ -28,6 +29,8 @@ __all__ = [
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VALUE = re.compile(r"[A-Za-z0-9_.-]+")
 _LONGEST_NAME = 100
+ENOUGH = 100
+"""Lines on one sweep: its other runs are left alone, for a short file can give thousands of them as many."""
 #: What lies beside the folders that datasets and runs give their names to.
 _TAKEN = re.compile(r"classifiers|figures|metrics|.*\.(csv|html|json|md|tsv)")
 
@@ -151,10 +154,15 @@ def cross_faults(params: Params, places: Mapping[str, Place]) -> Iterator[str]:
         if dataset.origin == "folder" and not os.path.isdir(dataset.source):
             got = repr(_short(dataset.source)) if len(dataset.source) > 60 else repr(dataset.source)
             yield f"datasets.{name}.source: must be standin, download or an existing folder (got {got})"
+    told: dict[str, set[str]] = {}
     for name, run in params.runs.items():
-        for fault in _run_faults(run, params.datasets):
+        place = places[name]
+        lines = told.setdefault(place.section, set())
+        for fault in _run_faults(run, params.datasets) if len(lines) <= ENOUGH else ():
             key, _, rest = fault.partition(":")
-            yield f"{places[name].of(*key.split('.', 1))}:{rest}"
+            line = f"{place.of(*key.split('.', 1))}:{rest}"
+            lines.add(line)
+            yield line
 
 
 def _embedding_faults(evaluation: Evaluation) -> Iterator[str]:
