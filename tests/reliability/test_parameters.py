@@ -25,7 +25,18 @@ from mmjsd.params.model import all_options, dataset_model, evaluation_model, run
 from mmjsd.training.model_file import build
 
 ROOT = Path(__file__).parents[2]
-INTACT = [(ROOT / name).read_text() for name in ("params.yaml", "configs/paper-celeba.yaml")]
+SWEEPS = """
+datasets: {digits: {kind: mnist_svhn_text}, faces: {kind: celeba}}
+training: {batch_size: 64}
+sweeps:
+  digits:
+    dataset: digits
+    private_latent: 2
+    vary: {objective: [mmjsd, mvae], beta: [1.0, 2.5]}
+    exclude: [{objective: mvae, beta: 1}]
+  both: {objective: mmvae, style_weights: {text: 1}, private_latent: 1, vary: {dataset: [digits, faces]}}
+"""
+INTACT = [(ROOT / name).read_text() for name in ("params.yaml", "configs/paper-celeba.yaml")] + [SWEEPS]
 
 NUMBERS = [0, 1, -1, 2, 1e-3, 0.5, 1e4, 1e5, 10**6, 10**9, 2**31, 2**63, 2**64, 10**60, 1e308, 5e-324, 1e-300]
 NAMES = [
@@ -59,7 +70,7 @@ NAMES = [
 ]
 KEYS = sorted(
     {
-        *("digits", "text", "mnist", "image", "prior", "epoch", "sound", "<<"),
+        *("digits", "text", "mnist", "image", "prior", "epoch", "sound", "<<", "vary", "exclude"),
         *params.Params.model_fields,
         *params.Dataset.model_fields,
         *params.Run.model_fields,
