@@ -3,7 +3,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from mmjsd.data.standin import faces
 from mmjsd.data.standin.attributes import ATTRIBUTES
 from mmjsd.data.standin.faces import write_faces
 from mmjsd.errors import MmjsdError
+from support.project import wait_for
 
 #: The names in the order of the official list.
 OFFICIAL = (
@@ -60,12 +60,22 @@ def test_ctrl_c_while_two_processes_draw_ends_both_and_leaves_no_lists(tmp_path:
         f"    write_faces({str(tmp_path)!r}, train=100_000, val=1, test=1, seed=0)\n"
     )
     command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while not list(tmp_path.rglob("*.jpg")):
-            time.sleep(0.05)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a shell has its jobs in the background ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        wait_for(tmp_path / "img_align_celeba/000001.jpg")
         os.killpg(process.pid, signal.SIGINT)
         # the pipe ends when nobody holds it any more: neither the parent nor its workers
-        told = process.communicate(timeout=20)[1]
+        told = process.communicate(timeout=60)[1]
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert told.endswith("KeyboardInterrupt\n")
     assert told.count("Traceback") == 1
     assert not list(tmp_path.glob("*.txt"))
