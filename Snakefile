@@ -27,4 +27,4 @@ rule datasets:
     message:
         "all stores are built"
     input:
-        [path for made in PRODUCTS if made.record.parts[0] == "data" for path in (*made.outputs, made.record)],
+        [product.record for product in PRODUCTS if product.record.parts[0] == "data"],

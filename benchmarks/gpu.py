@@ -11,15 +11,16 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import measuring
 import numpy as np
 import torch
+from loops import waiting_for
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -102,24 +103,11 @@ def parts(data: ResidentSplit, size: int) -> Iterator[list[Tensor]]:
 # --- Measuring --------------------------------------------------------------------------------------------
 
 
-def wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
 def seconds(call: Callable[[], object], steps: int, device: torch.device) -> float:
     """Of a call: the median of several times so many."""
     for _ in range(WARM_UP):
         call()
-    times = []
-    for _ in range(REPEATS):
-        wait(device)
-        started = time.perf_counter()
-        for _ in range(steps):
-            call()
-        wait(device)
-        times.append((time.perf_counter() - started) / steps)
-    return statistics.median(times)
+    return statistics.median(measuring.seconds(call, steps, waiting_for(device)) for _ in range(REPEATS))
 
 
 def ways(

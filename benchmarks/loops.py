@@ -2,8 +2,10 @@
 
 import os
 import tempfile
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from mmjsd.modalities.text import ALPHABET
 from mmjsd.params import Run
 from mmjsd.training.loop import train
 
-__all__ = ["Steps", "random_pairs", "random_split", "training", "waiting_for", "write"]
+__all__ = ["Steps", "random_pairs", "random_split", "training", "unending", "waiting_for", "write"]
 
 
 class Steps:
@@ -43,13 +45,24 @@ class Steps:
         getcurrent().parent.switch()
 
 
+def unending(options: Namespace, device: str) -> dict[str, Any]:
+    """Give the parameters that all runs of a benchmark have, with more epochs than will be needed."""
+    return {
+        "dataset": "random",
+        "epochs": 10**6,
+        "batch_size": options.batch_size,
+        "threads": options.threads,
+        "device": device,
+    }
+
+
 def training(run: Run, split: Split) -> Steps:
     """Make a step at a time of the real `mmjsd.training.loop.train`: data path, step, bookkeeping.
 
     It asks after each step, and after each epoch, whether it shall end, and is stopped there.
 
     Args:
-        run: its parameters, with more epochs than will be needed.
+        run: its parameters, :func:`unending`.
         split: to train on.
     """
     store = Store(Path(os.devnull), "random", tuple(split.modalities), [], 0, {}, {}, {"train": split})

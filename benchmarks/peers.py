@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from loops import Steps, random_split, training
+from loops import Steps, random_split, training, unending
 from measuring import Row, in_turns, parsed, parser, ratio, report, run
 from PIL import Image
 from plain import Plain, networks, one_hot
@@ -65,7 +65,7 @@ class Samples(Dataset):
 
 def field(split: Split, options: Namespace, workers: int) -> Steps:
     def loop(pause: Callable[[], None]) -> None:
-        plain = Plain(make_run("mmjsd", **shared(options)), CPU)
+        plain = Plain(make_run("mmjsd", **unending(options, "cpu")), CPU)
         loader = DataLoader(
             Samples(split), options.batch_size, shuffle=True, drop_last=True, num_workers=workers
         )
@@ -114,7 +114,7 @@ def multivae(objective: str, split: Split, options: Namespace) -> Steps:
         def on_train_step_end(self, training_config: Any, **kwargs: Any) -> None:
             self.pause()
 
-    name, chosen = TWINS[objective], make_run(objective, **shared(options))
+    name, chosen = TWINS[objective], make_run(objective, **unending(options, "cpu"))
     latent = chosen.shared_latent
     encoders, decoders = networks(latent)
     shapes = {"mnist": (1, 28, 28), "svhn": (3, 32, 32), "text": (8, len(ALPHABET))}
@@ -175,17 +175,6 @@ class Turned(nn.Module):
 # --- In turns ---------------------------------------------------------------------------------------------
 
 
-def shared(options: Namespace) -> dict[str, Any]:
-    """Give the parameters that all have."""
-    return {
-        "dataset": "random",
-        "epochs": 10**6,
-        "batch_size": options.batch_size,
-        "threads": options.threads,
-        "device": "cpu",
-    }
-
-
 def main() -> None:
     options = parser(__file__, __doc__)
     options.add_argument("--batch-size", type=int, default=256)
@@ -215,7 +204,7 @@ def main() -> None:
     variants |= {} if options.no_compile else {" compiled": {"compile": "on"}}
     for objective in TWINS:
         for variant, given in variants.items():
-            ours = make_run(objective, **{**shared(options), "compile": "off", **given})
+            ours = make_run(objective, **{**unending(options, "cpu"), "compile": "off", **given})
             steps[f"{objective}{variant}"] = training(ours, split)
     # a worker reads two batches ahead
     times = in_turns(steps, turns=options.turns, repeat=options.repeat, skip=2 * options.workers + 1)

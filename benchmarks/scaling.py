@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 import psutil
 import torch
-from loops import random_pairs, random_split, training, write
+from loops import random_pairs, random_split, training, unending, write
 from measuring import Row, in_turns, parsed, parser, report, run, seconds
 
 from mmjsd import registry
@@ -35,13 +35,7 @@ def images(count: int, rows: int) -> Split:
 
 def in_modalities(objective: str, options: Namespace) -> dict[int, float]:
     """Measure the step with each number of modalities: seconds."""
-    shared = {
-        "dataset": "images",
-        "epochs": 10**6,
-        "batch_size": options.batch_size,
-        "threads": options.threads,
-    }
-    chosen = make_run(objective, **shared, device="cpu", compile="off")
+    chosen = make_run(objective, **unending(options, "cpu"), compile="off")
     steps = {str(count): training(chosen, images(count, options.rows)) for count in options.modalities}
     times = in_turns(steps, turns=options.turns, repeat=options.repeat)
     for loop in steps.values():

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from loops import random_split, training, waiting_for
+from loops import random_split, training, unending, waiting_for
 from measuring import Row, in_turns, parsed, parser, ratio, report, run, seconds
 from plain import OBJECTIVES, Plain, one_hot
 from torch import nn
@@ -95,7 +95,7 @@ def measured_parts(
     objective: str, split: Split, options: Any, device: torch.device
 ) -> dict[str, list[float]]:
     """Measure what the parts of a step take, and the whole loop (`whole`), in turns: seconds of a step."""
-    chosen = make_run(objective, **shared(options), compile="off")
+    chosen = make_run(objective, **unending(options, options.device), compile="off")
     steps, parts = training(chosen, split), Parts(chosen, split, device)
     found: dict[str, list[float]] = {"whole": []}
     for turn in range(options.turns + 1):
@@ -119,17 +119,6 @@ def measured_parts(
     return found
 
 
-def shared(options: Any) -> dict[str, Any]:
-    """Give the parameters that all runs have."""
-    return {
-        "dataset": "random",
-        "epochs": 10**6,
-        "batch_size": options.batch_size,
-        "threads": options.threads,
-        "device": options.device,
-    }
-
-
 def main() -> None:
     options = parser(__file__, __doc__)
     options.add_argument("--batch-size", type=int, default=256)
@@ -148,14 +137,15 @@ def main() -> None:
     batch = next(endless(ResidentSplit(split, device), options.batch_size))
     values = [batch.values["mnist"], batch.values["svhn"], one_hot(batch.values["text"])]
 
+    shared = unending(options, options.device)
     steps: dict[str, Callable[[], object]] = {}
     for objective in registry.entries("objectives"):
         if objective in OBJECTIVES:
-            plain = Plain(make_run(objective, **shared(options)), device)
+            plain = Plain(make_run(objective, **shared), device)
             steps[f"{objective} plain"] = partial(plain.step, values)
         for precision in options.precisions:
             for compiled in ("off",) if options.no_compile else ("off", "on"):
-                chosen = make_run(objective, **shared(options), precision=precision, compile=compiled)
+                chosen = make_run(objective, **shared, precision=precision, compile=compiled)
                 name = f"{objective} {precision}{' compiled' if compiled == 'on' else ''}"
                 steps[name] = training(chosen, split)
     times = in_turns(steps, turns=options.turns, repeat=options.repeat, wait=waiting_for(device))
