@@ -33,6 +33,7 @@ _WITHOUT_BFLOAT16 = {
     *("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_MIC", "AVX512_MIC_4OPS"),
     *("AVX512_CORE", "AVX512_CORE_VNNI"),
 }
+_PROCESSOR = Path("/proc/cpuinfo")
 #: Bytes that a process takes of a GPU before it computes anything; differences below that say nothing.
 _CONTEXT = 2**27
 
@@ -153,13 +154,25 @@ def autocast(precision: str, device: torch.device) -> Any:
     return contextlib.nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
 
 
+def has_matrix_unit() -> bool:
+    """Tell whether the processor multiplies matrices of bfloat16 by a unit of its own: AMX."""
+    limit = _onednn_limit()
+    return _processor_has("amx_bf16") and (limit in ("", "DEFAULT", "ALL") or "AMX" in limit)
+
+
 def _processor_has_bfloat16() -> bool:
-    # oneDNN, which computes in it, may be told to use less than there is
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
-    if limit.upper() in _WITHOUT_BFLOAT16:
-        return False
+    return _onednn_limit() not in _WITHOUT_BFLOAT16 and _processor_has("avx512_bf16", "amx_bf16")
+
+
+def _onednn_limit() -> str:
+    """What oneDNN, which computes in bfloat16, is told to use at most of the processor; empty: all."""
+    return (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
+
+
+def _processor_has(*flags: str) -> bool:
     with contextlib.suppress(OSError):
-        return any(flag in Path("/proc/cpuinfo").read_text() for flag in ("avx512_bf16", "amx_bf16"))
+        processor = _PROCESSOR.read_text()
+        return any(flag in processor for flag in flags)
     return False
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmjsd import devices
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted
 from mmjsd.training import loop, model_file
@@ -18,8 +19,29 @@ from support.training import assert_same_weights, begun_again_and_again, train
 CPU, CUDA, MPS = map(torch.device, ("cpu", "cuda", "mps"))
 
 
-def test_what_repays_compilation():
-    assert [repays_compilation("auto", n, CPU) for n in (3_999_999, 4_000_000)] == [False, True]
+@pytest.mark.parametrize(
+    ("flags", "limit", "repays"),
+    [
+        ("avx512_bf16 amx_bf16 amx_tile", None, True),
+        ("avx512_bf16 amx_bf16 amx_tile", "avx512_core_amx", True),
+        ("avx512_bf16 amx_bf16 amx_tile", "AVX512_CORE_BF16", False),
+        ("avx512_bf16", None, False),
+        (None, None, False),  # not on Linux
+    ],
+)
+def test_what_repays_compilation_on_processors(monkeypatch, tmp_path, flags, limit, repays):
+    monkeypatch.setattr(devices, "_PROCESSOR", tmp_path / "cpuinfo")
+    if flags:
+        (tmp_path / "cpuinfo").write_text(f"flags : fpu {flags}\n")
+    for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(variable, raising=False)
+    if limit:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert [repays_compilation("auto", n, CPU) for n in (3_999_999, 4_000_000)] == [False, repays]
+    assert repays_compilation("on", 1, CPU)
+
+
+def test_what_repays_compilation_on_gpus():
     assert [repays_compilation("auto", n, CUDA) for n in (19_999_999, 20_000_000)] == [False, True]
     assert not repays_compilation("auto", 10**12, MPS)
     assert [repays_compilation(wanted, 1, MPS) for wanted in ("on", "off")] == [True, False]
