@@ -97,6 +97,16 @@ class TestRecords:
         chain[0].outputs[0].write_text("edited")
         assert staleness(gone) == f"other outputs: {chain[0].outputs[0]}"
 
+    @pytest.mark.parametrize(("count", "lines"), [(5, 5), (6, 1), (200, 1)])
+    def test_many_with_the_same_reason_are_told_in_a_line(
+        self, chain: list[Product], count: int, lines: int
+    ) -> None:
+        make(chain)
+        stale, told = settle([replace(chain[1], effect=lambda: "gone")] * count)
+        assert len(stale) == count
+        more = f" and {count - 1} more" if lines == 1 else ""
+        assert told == [f"{chain[1].record}{more}: to be made again (gone)"] * lines
+
     @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"text"', "\xff"])
     def test_a_damaged_record_is_none(self, chain: list[Product], content: str) -> None:
         make(chain)

@@ -159,10 +159,12 @@ def in_wildcards(pattern):
     return pattern.replace("{", "{wildcards.")
 
 
+BY_KEYS = {(type(step), *(str(step.values[key]) for key in step.keys)): step for step in ASKED}
+
+
 def chosen(step, wildcards):
     """The step whose keys the wildcards say."""
-    keys = {key: getattr(wildcards, key) for key in step.keys}
-    return step(PARAMS, OPTIONS, **keys | ({"seed": int(wildcards.seed)} if "seed" in keys else {}))
+    return BY_KEYS[step, *(getattr(wildcards, key) for key in step.keys)]
 
 
 def of_step(step, tell):

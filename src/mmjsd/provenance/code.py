@@ -7,6 +7,7 @@ made by changes nothing, and neither do comments, docstrings, layout, what is pr
 
 import ast
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,11 @@ UNCOUNTED = (
 #: In place of a name: the statements of a module that define nothing.
 _REST = "<module>"
 
+_Identity = tuple[int, int]
+
+#: What was answered before, and of which files: many products have the same roots.
+_answers: dict[tuple[str, ...], tuple[dict[str, _Identity], dict[str, str]]] = {}
+
 
 def code_digests(roots: Iterable[str]) -> dict[str, str]:
     """Digest the definitions that the roots reach in their own packages.
@@ -45,6 +51,11 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
         ModuleNotFoundError: there is no such module.
         AttributeError: it has no such definition.
     """
+    roots = tuple(roots)
+    if roots in _answers:
+        files, answer = _answers[roots]
+        if all(_identity(module) == identity for module, identity in files.items()):
+            return answer.copy()
     reached: dict[str, set[str]] = {}
     attributes: set[str] = set()
     open_modules = [root.removesuffix(":*") for root in roots if root.endswith(":*")]
@@ -79,7 +90,9 @@ def code_digests(roots: Iterable[str]) -> dict[str, str]:
         for module, names in reached.items()
         for name in (_REST, *names)
     }
-    return {name: _digest(part.text) for name, part in sorted(parts.items()) if part.text}
+    answer = {name: _digest(part.text) for name, part in sorted(parts.items()) if part.text}
+    _answers[roots] = {module: _identity(module) for module in [*reached, *open_modules]}, answer
+    return answer.copy()
 
 
 class _Part:
@@ -125,15 +138,22 @@ class _Module:
 
 
 def _read(module: str) -> _Module:
+    return _parsed(module, *_identity(module))
+
+
+def _identity(module: str) -> _Identity:
+    """Size and time of the file of a module."""
     path = source_of(module)
     if path is None:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
-    status = path.stat()
-    return _parsed(module, path, status.st_size, status.st_mtime_ns)
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
 
 
 @cache
-def _parsed(module: str, path: Path, *_identity: int) -> _Module:
+def _parsed(module: str, *_identity: int) -> _Module:
+    path = source_of(module)
+    assert path is not None
     return _Module(module, path)
 
 

@@ -11,6 +11,9 @@ from mmjsd.provenance.records import Product, staleness
 
 __all__ = ["reconcile"]
 
+#: Products that are listed one by one, where the reason is the same for all of them.
+_SHOWN = 5
+
 
 def reconcile(products: Iterable[Product], now: int, log: Callable[[str], None]) -> list[Product]:
     """Make the file times of products agree with their records.
@@ -21,24 +24,30 @@ def reconcile(products: Iterable[Product], now: int, log: Callable[[str], None])
     Args:
         products: in topological order.
         now: the present in nanoseconds, by the clock of their file system.
-        log: is told of each stale product that was made before, and why it is stale.
+        log: is told of the stale products that were made before, and why they are stale.
 
     Returns:
         The stale products. Those that are made from them may turn out the same, and so are not among them.
     """
     stale: list[Product] = []
+    outdated: dict[str, list[Path]] = {}
     record_of: dict[Path, Path] = {}
     for product in products:
         if reason := staleness(product):
             stale.append(product)
             if product.record.exists():
-                log(f"{product.record}: to be made again ({reason})")
+                outdated.setdefault(reason, []).append(product.record)
             for path in _made(product):
                 if path.lstat().st_mtime_ns >= now:
                     _date([path], now - 10**9)
         else:
             _renew(product, [record_of[path] for path in product.inputs if path in record_of], now)
             record_of |= dict.fromkeys(product.outputs, product.record)
+    for reason, records in outdated.items():
+        shown = records if len(records) <= _SHOWN else records[:1]
+        for record in shown:
+            more = f" and {len(records) - 1} more" if shown is not records else ""
+            log(f"{record}{more}: to be made again ({reason})")
     return stale
 
 

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from mmjsd.errors import MmjsdError
@@ -48,27 +49,7 @@ class TrackingStore:
         Raises:
             MmjsdError: no file is named, or the URI cannot be read.
         """
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError
-
-        if not self.uri.startswith("sqlite"):
-            return None
-        try:
-            url = make_url(self.uri)
-        except ArgumentError:
-            raise MmjsdError(
-                f"MLFLOW_TRACKING_URI: {self.uri} is no address of a database; write sqlite:///FILE, with "
-                "a fourth slash where the path is absolute"
-            ) from None
-        name = url.database or ""
-        if "uri" in url.query and name.startswith("file:"):
-            name = urllib.parse.unquote(urllib.parse.urlsplit(name).path)
-        if name in ("", ":memory:"):
-            raise MmjsdError(
-                f"MLFLOW_TRACKING_URI: {self.uri} is a database in memory, which keeps nothing; "
-                "write sqlite:///FILE"
-            )
-        return Path(name)
+        return _sqlite_file(self.uri)
 
     @property
     def database(self) -> Path | None:
@@ -105,6 +86,30 @@ class TrackingStore:
         except MmjsdError:
             return False
         return self.shown.rstrip("/") == uri.rstrip("/")
+
+
+@cache
+def _sqlite_file(uri: str) -> Path | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if not uri.startswith("sqlite"):
+        return None
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        raise MmjsdError(
+            f"MLFLOW_TRACKING_URI: {uri} is no address of a database; write sqlite:///FILE, with "
+            "a fourth slash where the path is absolute"
+        ) from None
+    name = url.database or ""
+    if "uri" in url.query and name.startswith("file:"):
+        name = urllib.parse.unquote(urllib.parse.urlsplit(name).path)
+    if name in ("", ":memory:"):
+        raise MmjsdError(
+            f"MLFLOW_TRACKING_URI: {uri} is a database in memory, which keeps nothing; write sqlite:///FILE"
+        )
+    return Path(name)
 
 
 def without_passwords(text: str) -> str:
