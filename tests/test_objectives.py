@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from mmjsd import registry
+from mmjsd import objectives, registry
 from mmjsd.data.batches import Batch, ResidentSplit
 from mmjsd.data.store import modalities_of
-from mmjsd.distributions import kl_divergence, product_of_experts, with_prior
-from mmjsd.objectives import MMJSD, MMVAE, MVAE
+from mmjsd.distributions import Gaussian, Mixture, kl_divergence, product_of_experts, with_prior
+from mmjsd.objectives import MMJSD, MMVAE, MMVM, MVAE, MVTCAE, MoPoE
 from mmjsd.training.model_file import build
 from support.samples import make_run
 from support.training import VARIANTS
@@ -23,7 +23,7 @@ def setup(store, count=24, **options):
 
 
 def weighted_sum(terms, run, sizes):
-    """The loss of MMJSD and MMVAE from its terms, as the definition writes it."""
+    """The loss from its terms, as the definition writes it."""
     largest = max(sizes.values())
     reconstruction = sum(largest / size * terms[f"reconstruction/{name}"] for name, size in sizes.items())
     style = sum(
@@ -37,7 +37,7 @@ def weighted_sum(terms, run, sizes):
 SIZES = {"mnist": 784, "svhn": 3072, "text": 8}
 
 
-@pytest.mark.parametrize("objective", ["mmjsd", "mmvae"])
+@pytest.mark.parametrize("objective", ["mmjsd", "mmvae", "mopoe", "mmvm"])
 @pytest.mark.parametrize("options", [{}, SUBSPACES])
 def test_loss_is_the_weighted_sum_of_its_terms(store, objective, options):
     objective, batch, run = setup(store, objective=objective, beta=3.0, beta_content=0.5, **options)
@@ -133,9 +133,13 @@ def test_what_is_missing_has_no_influence(store, objective):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_mask_of_everything_present_is_no_mask(store, objective):
+    """Some draw the shared latent differently then, but none its divergence."""
     objective, batch, _ = setup(store, objective=objective)
     masked = Batch(batch.values, torch.ones(3, len(batch), dtype=torch.bool))
-    one, other = objective(batch).terms, objective(masked).terms
+    torch.manual_seed(1)
+    one = objective(batch).terms
+    torch.manual_seed(1)
+    other = objective(masked).terms
     torch.testing.assert_close(one["divergence/content"], other["divergence/content"])
 
 
@@ -167,4 +171,104 @@ def test_a_model_is_saved_without_its_objective(store):
 def test_side_by_side():
     built_in = registry.BUILT_IN["objectives"]
     found = {name: registry.resolve("objectives", name) for name in built_in}
-    assert found == {"mmjsd": MMJSD, "mvae": MVAE, "mmvae": MMVAE}
+    rivals = {"mopoe": MoPoE, "mvtcae": MVTCAE, "mmvm": MMVM}
+    assert found == {"mmjsd": MMJSD, "mvae": MVAE, "mmvae": MMVAE, **rivals}
+
+
+# --- On three samples, by hand ----------------------------------------------------------------------------
+
+GAPS = torch.tensor([[True, True, False], [True, False, False], [True, True, True]])
+
+
+def by_hand(store, monkeypatch, name, present, **options):
+    """The loss, its model's posteriors, and a function that scores a modality from a shared latent."""
+    objective, batch, _ = setup(store, count=3, objective=name, beta=3.0, **options)
+    batch = Batch(batch.values, present)
+    # no noise: what is drawn is the mean
+    monkeypatch.setattr(Gaussian, "rsample", lambda self, generator=None: self.mean)
+    with torch.no_grad():
+        loss = objective(batch).loss
+        q = objective.model.encode(batch.values).shared
+    model, largest = objective.model, 3072
+
+    def error(sample, expert, c):
+        name = list(SIZES)[expert]
+        output = model.decode(name, c.new_zeros(1, 0), c[None])
+        x = batch.values[name][sample][None]
+        return -largest / SIZES[name] * model.log_likelihood(name, output, x)[0]
+
+    return loss, q, error
+
+
+def there(present, sample):
+    return [j for j in range(3) if present is None or present[j, sample]]
+
+
+@pytest.mark.parametrize("present", [None, GAPS], ids=["all", "gaps"])
+def test_mvtcae_by_hand(store, monkeypatch, present):
+    loss, q, error = by_hand(store, monkeypatch, "mvtcae", present, total_correlation=0.6)
+    each = []
+    with torch.no_grad():
+        for sample in range(3):
+            experts = [q.at(j, sample) for j in there(present, sample)]
+            precision = sum(torch.exp(-e.log_variance) for e in experts)
+            mean = sum(torch.exp(-e.log_variance) * e.mean for e in experts) / precision
+            joint, m = type(q)(mean, -torch.log(precision)), len(experts)
+            divergence = 0.4 * kl_divergence(joint) + 0.6 / m * sum(kl_divergence(joint, e) for e in experts)
+            rebuilt = sum(error(sample, j, mean) for j in there(present, sample))
+            each.append((m - 0.6) / m * rebuilt + 3 * divergence)
+    torch.testing.assert_close(loss, sum(each) / 3)
+
+
+@pytest.mark.parametrize("present", [None, GAPS], ids=["all", "gaps"])
+def test_mopoe_by_hand(store, monkeypatch, present):
+    """The first sample has all modalities, with the prior as one more expert; the others some."""
+    subsets = torch.tensor([[True, False, False], [True, True, False], [True, True, True]])
+    if present is not None:
+        subsets &= present
+    monkeypatch.setattr(objectives, "draw_subsets", lambda present: subsets)
+    loss, q, error = by_hand(store, monkeypatch, "mopoe", present)
+    each = []
+    with torch.no_grad():
+        for sample in range(3):
+            experts = [q.at(j, sample) for j in range(3) if subsets[j, sample]]
+            precision = sum(torch.exp(-e.log_variance) for e in experts) + (len(experts) == 3)
+            mean = sum(torch.exp(-e.log_variance) * e.mean for e in experts) / precision
+            divergence = kl_divergence(type(q)(mean, -torch.log(precision)))
+            each.append(sum(error(sample, j, mean) for j in there(present, sample)) + 3 * divergence)
+    torch.testing.assert_close(loss, sum(each) / 3)
+
+
+@pytest.mark.parametrize("present", [None, GAPS], ids=["all", "gaps"])
+@pytest.mark.parametrize("prior_weight", [0.0, 0.25])
+def test_mmvm_by_hand(store, monkeypatch, present, prior_weight):
+    loss, q, error = by_hand(store, monkeypatch, "mmvm", present, prior_weight=prior_weight)
+    each = []
+    with torch.no_grad():
+        for sample in range(3):
+            chosen = there(present, sample)
+            total = 0.0
+            for j in chosen:
+                c = q.at(j, sample).mean
+                densities = [q.at(i, sample).log_prob(c).exp() for i in chosen]
+                prior = type(q).standard(len(c)).log_prob(c).exp()
+                mixture = (1 - prior_weight) * sum(densities) / len(chosen) + prior_weight * prior
+                divergence = q.at(j, sample).log_prob(c) - torch.log(mixture)
+                total = total + error(sample, j, c) + 3 * divergence / len(chosen)
+            each.append(total)
+    torch.testing.assert_close(loss, sum(each) / 3, rtol=1e-4, atol=1e-2)
+
+
+def test_the_posterior_of_mopoe_is_the_mixture_of_its_subsets(store):
+    objective, batch, _ = setup(store, objective="mopoe")
+    with torch.no_grad():
+        q = objective.model.encode(batch.values).shared
+    pair = objective.model.posterior(q.at([0, 2]), ("mnist", "text"))
+    assert isinstance(pair, Mixture)
+    assert pair.experts.mean.shape[0] == 3
+    torch.testing.assert_close(pair.experts.mean[0], q.mean[0])
+    torch.testing.assert_close(pair.experts.mean[1], q.mean[2])
+    torch.testing.assert_close(pair.experts.mean[2], product_of_experts(q.at([0, 2])).mean)
+    whole = objective.model.posterior(q, tuple(SIZES))
+    assert whole.experts.mean.shape[0] == 7
+    torch.testing.assert_close(whole.experts.mean[-1], product_of_experts(with_prior(q)).mean)

@@ -1,4 +1,4 @@
-"""The rival objectives, side by side: MMJSD, MVAE, MMVAE.
+"""The rival objectives, side by side: MMJSD, MMVAE, MVAE, MoPoE, MVTCAE, MMVM.
 
 All minimise, for a batch,
 
@@ -12,6 +12,7 @@ told are its keyword-only arguments: runs of a parameter file have them as keys 
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,11 +21,18 @@ from torch import Tensor, nn
 from mmjsd import registry
 from mmjsd.data.batches import Batch
 from mmjsd.distributions import Mixture, jensen_shannon, kl_divergence, product_of_experts, with_prior
-from mmjsd.means import arithmetic, product_with_prior
+from mmjsd.means import (
+    arithmetic,
+    draw_subsets,
+    mixture_of_products,
+    product,
+    product_of_subset,
+    product_with_prior,
+)
 from mmjsd.models.vae import MultimodalVAE, Posteriors
-from mmjsd.params.types import MeanName, Weight, Weights
+from mmjsd.params.types import MeanName, Share, Weight, Weights
 
-__all__ = ["MMJSD", "MMVAE", "MVAE", "Loss", "Objective"]
+__all__ = ["MMJSD", "MMVAE", "MMVM", "MVAE", "MVTCAE", "Loss", "MoPoE", "Objective"]
 
 
 class Loss(NamedTuple):
@@ -95,15 +103,30 @@ class Objective(nn.Module):
         return self.beta * warmup * (self.beta_style * style + self.beta_content * content)
 
     def total(
-        self, batch: Batch, warmup: Tensor | float, posteriors: Posteriors, c: Tensor, content: Tensor
+        self,
+        batch: Batch,
+        warmup: Tensor | float,
+        posteriors: Posteriors,
+        c: Tensor,
+        content: Tensor,
+        share: Tensor | float = 1.0,
     ) -> Loss:
-        """Loss with the shared latent c (B, D) and its divergence `content` (B,)."""
+        """Compute the loss with the shared latent and its divergence.
+
+        Args:
+            batch, warmup: as of `forward`.
+            posteriors: of the batch.
+            c: (B, D), or (M, B, D): one for each modality.
+            content: (B,).
+            share: what the reconstruction is multiplied by, of all samples or (B,).
+        """
+        each = c if c.dim() == 3 else c.expand(len(batch.values), *c.shape)
         reconstruction: Tensor | float = 0.0
         style: Tensor | float = 0.0
         terms = {}
-        for name, x in batch.values.items():
+        for c_j, (name, x) in zip(each, batch.values.items(), strict=True):
             q = posteriors.private[name]
-            nll = -self.model.log_likelihood(name, self.model.decode(name, q.rsample(), c), x)
+            nll = -self.model.log_likelihood(name, self.model.decode(name, q.rsample(), c_j), x)
             nll = batch.only_present(nll, name)
             reconstruction = reconstruction + self.reconstruction_weights[name] * nll
             terms[f"reconstruction/{name}"] = nll.mean().detach()
@@ -112,7 +135,7 @@ class Objective(nn.Module):
                 style = style + self.style_weights[name] * kl
                 terms[f"divergence/style/{name}"] = kl.mean().detach()
         terms["divergence/content"] = content.mean().detach()
-        return Loss((reconstruction + self.divergences(content, style, warmup)).mean(), terms)
+        return Loss((share * reconstruction + self.divergences(content, style, warmup)).mean(), terms)
 
 
 class MMJSD(Objective):
@@ -196,3 +219,76 @@ class MVAE(Objective):
             loss = loss + elbo
             terms[f"unimodal/{name}"] = elbo.detach()
         return Loss(loss, terms)
+
+
+class MoPoE(Objective):
+    """Mixture of the products of experts of all subsets (Sutter, Daunhawer & Vogt 2021).
+
+    c from the product q_S of one subset S for each sample, drawn from those of what is present;
+    D = KL(q_S || N(0, I)), on average the mean over all S. So its cost does not grow with their number. As in
+    the released code, the product of all modalities has the prior as one more expert. The posterior of a
+    subset is the mixture of the products of its subsets.
+    """
+
+    def __init__(self, model: MultimodalVAE, **shared: Any):
+        super().__init__(model, **shared)
+        model.mean = partial(mixture_of_products, modalities=len(model.modalities))
+
+    def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
+        posteriors = self.model.encode(batch.values)
+        experts = posteriors.shared
+        subsets = draw_subsets(batch.is_present(experts.mean.device))
+        joint = product_of_subset(experts, subsets, len(subsets))
+        return self.total(batch, warmup, posteriors, joint.rsample(), kl_divergence(joint))
+
+
+class MVTCAE(Objective):
+    """Total correlation as an autoencoder (Hwang et al. 2021): a product of experts near each of them.
+
+    c from the product q of the unimodal posteriors, which is the posterior of a subset too;
+    D = (1 - a) KL(q || N(0, I)) + (a/M) sum_j KL(q || q_j), and the reconstruction counts (M - a)/M.
+
+    Args:
+        total_correlation: a: how much the total correlation counts against the bottleneck, 0 to 1.
+    """
+
+    def __init__(self, model: MultimodalVAE, *, total_correlation: Share = 5 / 6, **shared: Any):
+        super().__init__(model, **shared)
+        self.total_correlation = total_correlation
+        model.mean = product
+
+    def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
+        posteriors = self.model.encode(batch.values)
+        present = batch.is_present(posteriors.shared.mean.device).float()
+        joint = product_of_experts(posteriors.shared, present)
+        a = self.total_correlation / present.sum(0)  # over as many as there are
+        each = torch.where(present > 0, kl_divergence(joint, posteriors.shared), 0).sum(0)
+        content = (1 - self.total_correlation) * kl_divergence(joint) + a * each
+        return self.total(batch, warmup, posteriors, joint.rsample(), content, 1 - a)
+
+
+class MMVM(Objective):
+    """Multimodal variational mixture prior (Sutter et al. 2024): one VAE a modality.
+
+    Each modality has a c_j of its own from q(c|x_j) and is decoded from that alone. What ties them is the
+    prior, the mixture h of the unimodal posteriors: D = sum_j (1/M) KL(q_j || h), estimated from the c_j. The
+    posterior of a subset is the mixture.
+
+    Args:
+        prior_weight: Weight of N(0, I) in the mixture.
+    """
+
+    def __init__(self, model: MultimodalVAE, *, prior_weight: Share = 0.0, **shared: Any):
+        super().__init__(model, **shared)
+        self.prior_weight = prior_weight
+        model.mean = arithmetic
+
+    def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
+        posteriors = self.model.encode(batch.values)
+        weights = self.weights(batch, prior=False)
+        in_mixture = [(1 - self.prior_weight) * weights, torch.full_like(weights[:1], self.prior_weight)]
+        mixture = Mixture(with_prior(posteriors.shared), torch.cat(in_mixture))
+        c = posteriors.shared.rsample()
+        each = posteriors.shared.log_prob(c) - mixture.log_prob(c)
+        content = (weights.reshape(len(weights), -1) * each).sum(0)
+        return self.total(batch, warmup, posteriors, c, content)

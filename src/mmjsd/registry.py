@@ -20,10 +20,16 @@ BUILT_IN = {
         "mmjsd": "mmjsd.objectives:MMJSD",
         "mvae": "mmjsd.objectives:MVAE",
         "mmvae": "mmjsd.objectives:MMVAE",
+        "mopoe": "mmjsd.objectives:MoPoE",
+        "mvtcae": "mmjsd.objectives:MVTCAE",
+        "mmvm": "mmjsd.objectives:MMVM",
     },
     "means": {
         "geometric": "mmjsd.means:geometric",
         "arithmetic": "mmjsd.means:arithmetic",
+        "moment_matched": "mmjsd.means:moment_matched",
+        "wasserstein": "mmjsd.means:wasserstein",
+        "hoelder": "mmjsd.means:hoelder",
     },
     "metrics": {
         # in the order of the tables

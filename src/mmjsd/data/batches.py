@@ -34,6 +34,12 @@ class Batch(NamedTuple):
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
 
+    def is_present(self, device: torch.device) -> Tensor:
+        """Tell which modality of which sample is there, (M, B), even where all are."""
+        if self.present is not None:
+            return self.present
+        return torch.ones(len(self.values), len(self), dtype=torch.bool, device=device)
+
     def only_present(self, values: Tensor, name: str) -> Tensor:
         """Set the values (B,) to 0 where the modality is missing."""
         if self.present is None:

@@ -21,6 +21,7 @@ __all__ = [
     "Samples",
     "Section",
     "Seed",
+    "Share",
     "Threads",
     "Weight",
     "Weights",
@@ -32,6 +33,7 @@ CLUSTERS = 20
 
 Weight = Annotated[float, Field(ge=0, le=1e4)]
 Weights = dict[str, Weight]
+Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0, le=10**6)]
 Samples = Annotated[int, Field(ge=10, le=10**6)]
 ImageCount = Annotated[int, Field(ge=CLUSTERS, le=500_000)]
