@@ -5,7 +5,7 @@ from mmjsd import objectives, registry
 from mmjsd.data.batches import Batch, ResidentSplit
 from mmjsd.data.store import modalities_of
 from mmjsd.distributions import Gaussian, Mixture, kl_divergence, product_of_experts, with_prior
-from mmjsd.objectives import MMJSD, MMVAE, MMVM, MVAE, MVTCAE, MoPoE
+from mmjsd.objectives import MMJSD, MMVAE, MMVM, MVAE, MVTCAE, MMVAEPlus, MoPoE
 from mmjsd.training.model_file import build
 from support.samples import make_run
 from support.training import VARIANTS
@@ -171,7 +171,7 @@ def test_a_model_is_saved_without_its_objective(store):
 def test_side_by_side():
     built_in = registry.BUILT_IN["objectives"]
     found = {name: registry.resolve("objectives", name) for name in built_in}
-    rivals = {"mopoe": MoPoE, "mvtcae": MVTCAE, "mmvm": MMVM}
+    rivals = {"mopoe": MoPoE, "mvtcae": MVTCAE, "mmvm": MMVM, "mmvaeplus": MMVAEPlus}
     assert found == {"mmjsd": MMJSD, "mvae": MVAE, "mmvae": MMVAE, **rivals}
 
 
@@ -272,3 +272,96 @@ def test_the_posterior_of_mopoe_is_the_mixture_of_its_subsets(store):
     whole = objective.model.posterior(q, tuple(SIZES))
     assert whole.experts.mean.shape[0] == 7
     torch.testing.assert_close(whole.experts.mean[-1], product_of_experts(with_prior(q)).mean)
+
+
+def noise(shape):
+    """Noise that depends on the sample's number, the first of three axes or more, and the dimension."""
+    number = torch.arange(shape[0] if len(shape) > 2 else 1).reshape(-1, *[1] * (len(shape) - 1))
+    return torch.sin(1.0 + 2.3 * number + 0.7 * torch.arange(shape[-1])).expand(shape)
+
+
+def with_known_noise(monkeypatch):
+    def rsample(self, generator=None):
+        return self.mean + noise(self.mean.shape) * torch.exp(0.5 * self.log_variance)
+
+    monkeypatch.setattr(Gaussian, "rsample", rsample)
+
+
+@pytest.mark.parametrize("present", [None, GAPS], ids=["all", "gaps"])
+@pytest.mark.parametrize(("name", "samples"), [("mmvae", 3), ("mmvaeplus", 1), ("mmvaeplus", 3)])
+def test_importance_samples_by_hand(store, monkeypatch, present, name, samples):
+    """With private latents: MMVAE's are those of each modality, MMVAE+'s those of the expert's own alone."""
+    with_known_noise(monkeypatch)
+    objective, batch, _ = setup(
+        store, count=3, objective=name, importance_samples=samples, beta=3.0, **SUBSPACES
+    )
+    batch = Batch(batch.values, present)
+    model = objective.model
+    for scale in model.private_scales.values():
+        scale.data += 0.5
+    standard = [Gaussian.standard(dimensions) for dimensions in (20, 4)]
+
+    def kth(q, k):
+        return q.mean + noise((samples, 1, len(q.mean)))[k, 0] * torch.exp(0.5 * q.log_variance)
+
+    each = []
+    with torch.no_grad():
+        loss = objective(batch).loss
+        posteriors = model.encode(batch.values)
+        for sample in range(3):
+            chosen = there(present, sample)
+            shared = [posteriors.shared.at(j, sample) for j in range(3)]
+            private = [q.at(sample) for q in posteriors.private.values()]
+            bounds = []
+            for expert in chosen:
+                weights = []
+                for k in range(samples):
+                    c = kth(shared[expert], k)
+                    mixture = sum(shared[j].log_prob(c).exp() for j in chosen) / len(chosen)
+                    log_w = 3 * (standard[0].log_prob(c) - mixture.log())
+                    for j in chosen:
+                        modality, is_own = list(SIZES)[j], name == "mmvae" or j == expert
+                        r = Gaussian(torch.zeros(4), model.private_scales[modality]) if not is_own else None
+                        s = kth(r or private[j], k)
+                        output = model.decode(modality, s[None], c[None])
+                        x = batch.values[modality][sample][None]
+                        log_w = log_w + 3072 / SIZES[modality] * model.log_likelihood(modality, output, x)[0]
+                        if is_own:
+                            weight = 5.0 if modality == "text" else 1.0
+                            ratio = standard[1].log_prob(s) - private[j].log_prob(s)
+                            log_w = log_w + 3 * 3 * weight * ratio
+                    weights.append(log_w)
+                bounds.append(torch.stack(weights).logsumexp(0) - torch.tensor(samples).log())
+            each.append(-sum(bounds) / len(bounds))
+    torch.testing.assert_close(loss, sum(each) / 3, rtol=1e-5, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["mmvae", "mmvaeplus"])
+def test_dreg_has_the_gradient_of_iwae(store, name):
+    """On average, for it is unbiased (Tucker et al. 2019), and with less noise where posteriors learn."""
+    found = {}
+    for estimator in ("iwae", "dreg"):
+        objective, batch, _ = setup(
+            store,
+            1,
+            objective=name,
+            importance_samples=3,
+            estimator=estimator,
+            likelihood_scale=30.0,
+            reconstruction_weights={"text": 1.0, "mnist": 1.0},
+            beta=1.0,
+            private_latent=2,
+            network_width=0.1,
+        )
+        model = objective.model
+        learning = [model.heads["mnist"].bias, model.decoders["mnist"][-3].bias]
+        batch = Batch({key: x.expand(32, *x.shape[1:]) for key, x in batch.values.items()}, None)
+        gradients = [torch.autograd.grad(objective(batch).loss, learning) for _ in range(8)]
+        found[estimator] = [torch.stack(each) for each in zip(*gradients, strict=True)]
+    for iwae, dreg in zip(found["iwae"], found["dreg"], strict=True):
+        error = ((iwae.var(0) + dreg.var(0)) / len(iwae)).sqrt()
+        away = (iwae.mean(0) - dreg.mean(0)).abs() / error
+        assert away.max() < 8
+        assert away.mean() < 1.5
+    iwae, dreg = found["iwae"][0], found["dreg"][0]
+    assert (dreg.std(0) / iwae.std(0)).median() < 0.5

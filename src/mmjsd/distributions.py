@@ -55,6 +55,10 @@ class Gaussian(NamedTuple):
         squares = (z - self.mean) ** 2 * torch.exp(-self.log_variance)
         return -0.5 * (squares + self.log_variance + math.log(2 * math.pi)).sum(-1)
 
+    def repeated(self, count: int) -> "Gaussian":
+        """As many of it: (...) -> (count, ...)."""
+        return Gaussian(*(tensor.expand(count, *tensor.shape) for tensor in self))
+
     def select(self, generator: torch.Generator | None = None) -> "Gaussian":
         """Itself: the only component, where a mixture has several."""
         return self

@@ -1,4 +1,4 @@
-"""The rival objectives, side by side: MMJSD, MMVAE, MVAE, MoPoE, MVTCAE, MMVM.
+"""The rival objectives, side by side: MMJSD, MMVAE, MMVAEPlus, MVAE, MoPoE, MVTCAE, MMVM.
 
 All minimise, for a batch,
 
@@ -11,16 +11,24 @@ An objective holds the model it trains and tells it how to combine the posterior
 told are its keyword-only arguments: runs of a parameter file have them as keys (see :mod:`mmjsd.static`).
 """
 
+import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mmjsd import registry
 from mmjsd.data.batches import Batch
-from mmjsd.distributions import Mixture, jensen_shannon, kl_divergence, product_of_experts, with_prior
+from mmjsd.distributions import (
+    Gaussian,
+    Mixture,
+    jensen_shannon,
+    kl_divergence,
+    product_of_experts,
+    with_prior,
+)
 from mmjsd.means import (
     arithmetic,
     draw_subsets,
@@ -30,9 +38,9 @@ from mmjsd.means import (
     product_with_prior,
 )
 from mmjsd.models.vae import MultimodalVAE, Posteriors
-from mmjsd.params.types import MeanName, Share, Weight, Weights
+from mmjsd.params.types import ImportanceSamples, MeanName, Share, Weight, Weights
 
-__all__ = ["MMJSD", "MMVAE", "MMVM", "MVAE", "MVTCAE", "Loss", "MoPoE", "Objective"]
+__all__ = ["MMJSD", "MMVAE", "MMVM", "MVAE", "MVTCAE", "Loss", "MMVAEPlus", "MoPoE", "Objective"]
 
 
 class Loss(NamedTuple):
@@ -169,27 +177,118 @@ class MMJSD(Objective):
 
 
 class MMVAE(Objective):
-    """Mixture of experts (Shi et al. 2019), with the ELBO of Sutter et al. 2020.
+    """Mixture of experts (Shi et al. 2019): with the ELBO of Sutter et al. 2020, or importance samples.
 
-    c from the mixture of the unimodal posteriors, which is the posterior of a subset too;
-    D = sum_j pi_j KL(q(c|x_j) || N(0, I)).
+    The posterior of a subset is the mixture of the unimodal posteriors. With one sample, c is drawn from it
+    and D = sum_j pi_j KL(q(c|x_j) || N(0, I)). With K, each expert draws as many, every modality is decoded
+    from all of them, and the loss is -sum_j pi_j log (1/K) sum_k w_jk (Shi et al. 2019, the looser bound).
 
     Args:
         weights: pi: weight of each modality, and of `prior`, in the divergence; equal where none is given.
+        importance_samples: K: samples of each expert.
+        estimator: Of the gradient, if K > 1: `iwae` (Burda et al. 2016) or `dreg` (Tucker et al. 2019).
     """
 
-    def __init__(self, model: MultimodalVAE, *, weights: Weights = {}, **shared: Any):  # noqa: B006
+    def __init__(
+        self,
+        model: MultimodalVAE,
+        *,
+        weights: Weights = {},  # noqa: B006
+        importance_samples: ImportanceSamples = 1,
+        estimator: Literal["iwae", "dreg"] = "iwae",
+        **shared: Any,
+    ):
         super().__init__(model, **shared)
         self._weigh(weights)
+        self.importance_samples, self.estimator = importance_samples, estimator
         model.mean = arithmetic
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
         posteriors = self.model.encode(batch.values)
+        if self.importance_samples > 1:
+            return self.bound(batch, warmup, posteriors)
         weights = self.weights(batch, prior=False)
         c = Mixture(posteriors.shared, weights).rsample()
         each = kl_divergence(posteriors.shared)
         content = (weights.reshape(len(weights), -1) * each).sum(0)
         return self.total(batch, warmup, posteriors, c, content)
+
+    def bound(self, batch: Batch, warmup: Tensor | float, posteriors: Posteriors) -> Loss:
+        """Compute the loss from K samples of each expert; what is of one sample is (K, E, B)."""
+        weights = self.weights(batch, prior=False)
+        by_expert = weights.reshape(len(weights), -1)
+        c = posteriors.shared.repeated(self.importance_samples).rsample()
+        shape = c.shape[:-1]
+        drawn: list[tuple[Tensor, Tensor | float]] = [(c, 1.0)]
+        mixture = Mixture(self._density(posteriors.shared), weights)
+        content = mixture.log_prob(c) - Gaussian.standard(c.shape[-1], device=c.device).log_prob(c)
+        reconstruction: Tensor | float = 0.0
+        style: Tensor | float = 0.0
+        terms = {}
+        for expert, (name, x) in enumerate(batch.values.items()):
+            q = posteriors.private[name]
+            s, is_own = self.private(name, expert, q, shape)
+            drawn.append((s, is_own))
+            output = self.model.decode(name, s.flatten(0, 2), c.flatten(0, 2))
+            nll = -self.model.log_likelihood(name, output, x.repeat(shape[0] * shape[1], *x[0].dim() * [1]))
+            nll = batch.only_present(nll.view(shape), name)
+            reconstruction = reconstruction + self.reconstruction_weights[name] * nll
+            terms[f"reconstruction/{name}"] = (by_expert * nll).sum(1).mean().detach()
+            if self.model.private_latent:
+                prior = Gaussian.standard(self.model.private_latent, device=c.device)
+                kl = batch.only_present(is_own * (self._density(q).log_prob(s) - prior.log_prob(s)), name)
+                style = style + self.style_weights[name] * kl
+                terms[f"divergence/style/{name}"] = (by_expert * kl).sum(1).mean().detach()
+        terms["divergence/content"] = (by_expert * content).sum(1).mean().detach()
+        log_w = -reconstruction - self.divergences(content, style, warmup)
+        if self.estimator == "dreg" and self.importance_samples > 1:
+            shares = log_w.detach().softmax(0)
+            for sample, by_posterior in drawn:
+                if sample.requires_grad:
+                    # by way of what posteriors drew, the shares count once more
+                    factor = 1 + by_posterior * (shares - 1)
+                    sample.register_hook(lambda gradient, factor=factor: factor[..., None] * gradient)
+            bound = (shares * log_w).sum(0)
+        else:
+            bound = torch.logsumexp(log_w, 0) - math.log(self.importance_samples)
+        return Loss(-(by_expert * bound).sum(0).mean(), terms)
+
+    def private(
+        self, name: str, expert: int, q: Gaussian, shape: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor | float]:
+        """Draw private latents (K, E, B, D); 1 for the experts that take the modality's posterior, else 0."""
+        return Gaussian(*(tensor.expand(*shape, -1) for tensor in q)).rsample(), 1.0
+
+    def _density(self, q: Gaussian) -> Gaussian:
+        """q as what was drawn is judged by: DReG's gradient goes by way of what was drawn alone."""
+        is_dreg = self.estimator == "dreg" and self.importance_samples > 1
+        return Gaussian(*(tensor.detach() for tensor in q)) if is_dreg else q
+
+
+class MMVAEPlus(MMVAE):
+    """MMVAE with private latents that carry nothing shared (Palumbo, Daunhawer & Vogt 2023).
+
+    Each expert draws c, and every modality is decoded from it: its own with its private latent, the others
+    with one from r_j = N(0, sigma_j), which is learnt. Generated modalities, too, have private latents from
+    r_j. The bound is that of MMVAE, with one sample an ELBO.
+    """
+
+    def __init__(self, model: MultimodalVAE, **shared: Any):
+        super().__init__(model, **shared)
+        if model.private_latent:
+            scales = {name: nn.Parameter(torch.zeros(model.private_latent)) for name in model.modalities}
+            model.private_scales = nn.ParameterDict(scales).to(model.device)
+
+    def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
+        return self.bound(batch, warmup, self.model.encode(batch.values))
+
+    def private(
+        self, name: str, expert: int, q: Gaussian, shape: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor | float]:
+        own, _ = super().private(name, expert, q, shape)
+        is_own = torch.arange(shape[1], device=own.device) == expert
+        cross = self.model.private_prior(name, *shape).rsample()
+        return torch.where(is_own[:, None, None], own, cross), is_own[:, None].float()
 
 
 class MVAE(Objective):

@@ -20,6 +20,7 @@ BUILT_IN = {
         "mmjsd": "mmjsd.objectives:MMJSD",
         "mvae": "mmjsd.objectives:MVAE",
         "mmvae": "mmjsd.objectives:MMVAE",
+        "mmvaeplus": "mmjsd.objectives:MMVAEPlus",
         "mopoe": "mmjsd.objectives:MoPoE",
         "mvtcae": "mmjsd.objectives:MVTCAE",
         "mmvm": "mmjsd.objectives:MMVM",

@@ -33,7 +33,8 @@ class MultimodalVAE(nn.Module):
     """Encoders q(c|x_j), q(s_j|x_j) and decoders p(x_j|s_j,c).
 
     Its objective sets `mean`, how the posteriors of several modalities become one, and `weights`, pi of the
-    modalities in it.
+    modalities in it. It may add to `private_scales`, the log-variances (private latent,) of the distributions
+    N(0, .) that the private latents of generated modalities are drawn from; N(0, I) where there is none.
 
     Args:
         modalities: in the order of the store.
@@ -63,6 +64,7 @@ class MultimodalVAE(nn.Module):
             body, features, decoder = networks.build(m.kind, m.shape, latent, network_width)
             self.encoders[m.name], self.decoders[m.name] = body, decoder
             self.heads[m.name] = nn.Linear(features, 2 * latent)
+        self.private_scales = nn.ParameterDict()
         self.to(memory_format=torch.channels_last)  # the layout convolutions are fastest in
 
     @property
@@ -168,17 +170,23 @@ class MultimodalVAE(nn.Module):
         targets: tuple[str, ...] | None = None,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
-        """Samples of the target modalities (default: all) given c (B, D), private latents from N(0, I)."""
+        """Generate the target modalities (default: all) from c (B, D), private latents from their prior."""
         private = self.draw_private(len(shared), targets, generator)
         return {name: self.decode_mean(name, s, shared) for name, s in private.items()}
 
     def draw_private(
         self, count: int, targets: tuple[str, ...] | None = None, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Private latents of the target modalities (default: all) from N(0, I), (count, D) each."""
-        standard = Gaussian.standard(count, self.private_latent, device=self.device)
+        """Draw private latents of the target modalities (default: all), (count, D) each."""
         names = self.modalities if targets is None else targets
-        return {name: standard.rsample(generator) for name in names}
+        return {name: self.private_prior(name, count).rsample(generator) for name in names}
+
+    def private_prior(self, name: str, *shape: int) -> Gaussian:
+        """What the private latent of a generated modality is drawn from: (*shape, private latent)."""
+        standard = Gaussian.standard(*shape, self.private_latent, device=self.device)
+        if name not in self.private_scales:
+            return standard
+        return Gaussian(standard.mean, self.private_scales[name].expand_as(standard.mean))
 
     def _checked(self, values: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         if not values:

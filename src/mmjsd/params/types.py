@@ -17,6 +17,7 @@ __all__ = [
     "Count",
     "Device",
     "ImageCount",
+    "ImportanceSamples",
     "MeanName",
     "Samples",
     "Section",
@@ -37,6 +38,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(gt=0, le=10**6)]
 Samples = Annotated[int, Field(ge=10, le=10**6)]
 ImageCount = Annotated[int, Field(ge=CLUSTERS, le=500_000)]
+ImportanceSamples = Annotated[int, Field(gt=0, le=10**4)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]?))?)$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
