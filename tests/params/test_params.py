@@ -127,7 +127,8 @@ class TestFaults:
 
     def test_unknown_objective(self, faults):
         (line,) = faults(f"{HEAD}runs: {{r: {{dataset: d, objective: mmjds}}}}")
-        assert line.startswith("runs.r.objective: must be 'mmjsd', 'mvae' or 'mmvae'; did you mean mmjsd?")
+        assert line.startswith("runs.r.objective: must be 'mmjsd', 'mvae', 'mmvae', 'mmvaeplus'")
+        assert "; did you mean mmjsd?" in line
 
     def test_other_faults_beside_an_unknown_name(self, faults):
         """Nor is a run blamed for its dataset of an unknown kind."""
@@ -144,7 +145,7 @@ class TestFaults:
         assert faults(
             f"{HEAD}runs: {{r: {{dataset: d, objective: mvae, weights: {{}}, dynamic_prior: geometric}}}}"
         ) == [
-            "runs.r.weights: has no effect with mvae, only with mmjsd, mmvae; leave it out",
+            "runs.r.weights: has no effect with mvae, only with mmjsd, mmvae, mmvaeplus; leave it out",
             "runs.r.dynamic_prior: has no effect with mvae, only with mmjsd; leave it out",
         ]
 
