@@ -186,7 +186,7 @@ class MMVAE(Objective):
     Args:
         weights: pi: weight of each modality, and of `prior`, in the divergence; equal where none is given.
         importance_samples: K: samples of each expert.
-        estimator: Of the gradient, if K > 1: `iwae` (Burda et al. 2016) or `dreg` (Tucker et al. 2019).
+        estimator: Of the gradient of the bound: `iwae` (Burda et al. 2016) or `dreg` (Tucker et al. 2019).
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class MMVAE(Objective):
                 terms[f"divergence/style/{name}"] = (by_expert * kl).sum(1).mean().detach()
         terms["divergence/content"] = (by_expert * content).sum(1).mean().detach()
         log_w = -reconstruction - self.divergences(content, style, warmup)
-        if self.estimator == "dreg" and self.importance_samples > 1:
+        if self.estimator == "dreg":
             shares = log_w.detach().softmax(0)
             for sample, by_posterior in drawn:
                 if sample.requires_grad:
@@ -261,8 +261,7 @@ class MMVAE(Objective):
 
     def _density(self, q: Gaussian) -> Gaussian:
         """q as what was drawn is judged by: DReG's gradient goes by way of what was drawn alone."""
-        is_dreg = self.estimator == "dreg" and self.importance_samples > 1
-        return Gaussian(*(tensor.detach() for tensor in q)) if is_dreg else q
+        return Gaussian(*(tensor.detach() for tensor in q)) if self.estimator == "dreg" else q
 
 
 class MMVAEPlus(MMVAE):
