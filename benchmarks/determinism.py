@@ -26,6 +26,7 @@ EVALUATION = {
     **{"likelihood_pairs": 50, "importance_samples": 10},
 }
 SMALL = {"classifier_epochs": 1, "train_samples": 10, "random_samples": 10, "quality_samples": 20}
+ALIKE = {"device": "cpu", "compile": "off", "tracking": "after"}
 METRICS = ("coherence/conditional/mean", "representation/accuracy/mean")
 
 
@@ -42,7 +43,7 @@ def parameters(steps: int, *, quick: bool = False) -> dict[str, Any]:
     return {
         "seeds": [1],
         "datasets": {"digits": {"kind": "mnist_svhn_text", "options": {**sizes, "pairs_per_sample": 1}}},
-        "training": {"batch_size": BATCH, "epochs": steps, "threads": 1, "device": "cpu", "compile": "off"},
+        "training": {"batch_size": BATCH, "epochs": steps, "threads": 1, **ALIKE},
         "evaluation": EVALUATION | (SMALL if quick else {}),
         "runs": {
             f"{precision}-{place}": {

@@ -44,7 +44,7 @@ def prepared(options: Any) -> dict[str, Any]:
     evaluation = SMALL["evaluation"] if options.quick else whole.get("evaluation", {})
     return {
         "datasets": {chosen["dataset"]: datasets[chosen["dataset"]]},
-        "training": whole.get("training", {}),
+        "training": {**whole.get("training", {}), "tracking": "after"},
         "evaluation": {**evaluation, "classifier_epochs": 1, "device": "cpu"},
         "runs": {options.run: {**chosen, "epochs": 1, "device": "cpu"}},
     }

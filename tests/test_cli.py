@@ -19,7 +19,7 @@ from mmjsd.interruption import Interrupted
 
 PARAMS = """
 datasets: {tiny: {kind: mnist_svhn_text, options: {standin_train: 20, standin_test: 20, pairs_per_sample: 1}}}
-runs: {js: {dataset: tiny, objective: mmjsd}}
+runs: {js: {dataset: tiny, objective: mmjsd, tracking: after}}
 """
 
 
@@ -67,7 +67,7 @@ def test_a_fault_is_one_line(
 
 
 def test_all_faults_of_the_parameters_are_told(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    (folder / "params.yaml").write_text(PARAMS.replace("mmjsd}", "mmjds, beta: -1}"))
+    (folder / "params.yaml").write_text(PARAMS.replace("mmjsd,", "mmjds, beta: -1,"))
     assert told(capsys, "params", "check").splitlines() == [
         "params.yaml: runs.js.objective: must be 'mmjsd', 'mvae' or 'mmvae'; did you mean mmjsd? (got mmjds)",
         "params.yaml: runs.js.beta: must be >= 0 (got -1)",

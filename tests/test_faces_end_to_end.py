@@ -35,6 +35,7 @@ PARAMS = {
             "epochs": 1,
             "threads": 1,
             "device": "cpu",
+            "tracking": "after",
         }
     },
 }

@@ -22,7 +22,7 @@ from mmjsd.modalities import image
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.objectives import MMJSD
 from mmjsd.params import make_evaluation
-from mmjsd.reporting.figures import draw_run
+from mmjsd.reporting.figures import draw_run, draw_samples
 from mmjsd.training import checkpoint
 from mmjsd.training.loop import train
 from support.pretended import pretended_gpu
@@ -169,10 +169,15 @@ def test_resumes_exactly(digits, tmp_path, monkeypatch, kind, resident_bytes):
     """Its random numbers are those of the GPU, whose generator is saved with the CPU's."""
     monkeypatch.setattr(batches, "BLOCK", 2)
     options = {"device": "auto", "resident_bytes": resident_bytes, "epochs": 2, "batch_size": 8}
+
+    def draw(history, model):
+        draw_samples(tmp_path / "samples.png", model, 1)
+
     with pretended_gpu(kind):
         on_gpu(digits, tmp_path / "whole", **options)
         # after each second step: within both epochs, and between them
-        assert begun_again_and_again(digits, tmp_path / "broken", 1, run_options=options) == 4
+        again = {"run_options": options, "after_epoch": draw}
+        assert begun_again_and_again(digits, tmp_path / "broken", 1, **again) == 4
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
     assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
 

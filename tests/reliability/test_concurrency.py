@@ -1,17 +1,12 @@
 """Several processes in one folder, and a server that goes away."""
 
-import os
-import signal
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from support.disturbed import leftovers, logged, numbers
 from support.project import Project, finished
+from support.serving import server
 
 #: Eight processes that log the same run under other names, all at once.
 EIGHT = """
@@ -70,35 +65,6 @@ def test_eight_processes_log_to_a_fresh_store(project: Project) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert logged(project.folder) == [(f"js-{number}", *js[1:]) for number in range(8)]
-
-
-@contextmanager
-def server(folder: Path, port: int) -> Iterator[None]:
-    folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=os.environ | quiet,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        for _ in range(600):
-            time.sleep(0.2)
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                break
-            except OSError:
-                assert process.poll() is None
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def test_a_server_that_goes_away_and_returns(project: Project, port: int, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ PARAMS = {
             "options": {"standin_train": 200, "standin_test": 50, "pairs_per_sample": 1},
         }
     },
-    "training": {"epochs": 1, "batch_size": 32, "threads": 1},
+    "training": {"epochs": 1, "batch_size": 32, "threads": 1, "tracking": "after"},
     "evaluation": {
         "random_samples": 64,
         "classifier_epochs": 1,
@@ -51,7 +51,7 @@ SMALLEST: dict[str, Any] = {
             "options": {"standin_train": 20, "standin_test": 20, "pairs_per_sample": 1},
         }
     },
-    "training": {"epochs": 1, "batch_size": 10, "threads": 1, "device": "cpu"},
+    "training": {"epochs": 1, "batch_size": 10, "threads": 1, "device": "cpu", "tracking": "after"},
     "evaluation": {
         "train_samples": 10,
         "random_samples": 10,

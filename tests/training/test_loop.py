@@ -11,6 +11,7 @@ import mmjsd
 from mmjsd import objectives, registry
 from mmjsd.data.store import Split, Table
 from mmjsd.errors import MmjsdError
+from mmjsd.reporting.figures import draw_samples
 from mmjsd.training import loop, progress
 from mmjsd.training.history import read_history
 from support.samples import make_run
@@ -238,3 +239,27 @@ def test_labels_are_not_needed_and_change_nothing(store, tmp_path, resident_byte
     assert_same_weights(tmp_path / "with", tmp_path / "without")
     assert losses(tmp_path / "with") == losses(tmp_path / "without")
     assert set(mmjsd.load(tmp_path / "without").generate(n=2)) == set(store.modalities)
+
+
+def test_samples_drawn_meanwhile_change_nothing(store, tmp_path, capsys):
+    """Not across an interruption either, and not if they cannot be drawn."""
+    options = {"run_options": {"private_latent": 2, "epochs": 3}}
+    (tmp_path / "file").touch()
+
+    def drawing_into(folder):
+        return lambda history, model: draw_samples(folder / f"{len(history)}.png", model, 1)
+
+    train(store, tmp_path / "without", **options)
+    train(store, tmp_path / "with", after_epoch=drawing_into(tmp_path / "pictures"), **options)
+    again = options | {"after_epoch": drawing_into(tmp_path / "again")}
+    interrupted(store, tmp_path / "broken", 2, **again)
+    train(store, tmp_path / "broken", **again)
+    assert capsys.readouterr().err == ""
+    train(store, tmp_path / "failing", after_epoch=drawing_into(tmp_path / "file"), **options)
+    assert capsys.readouterr().err.count("not drawn (") == 3
+    for name in ("with", "broken", "failing"):
+        assert_same_weights(tmp_path / "without", tmp_path / name)
+        assert losses(tmp_path / "without") == losses(tmp_path / name)
+    pictures = [(tmp_path / "pictures" / f"{epoch}.png").read_bytes() for epoch in (1, 2, 3)]
+    assert len(set(pictures)) == 3
+    assert pictures == [(tmp_path / "again" / f"{epoch}.png").read_bytes() for epoch in (1, 2, 3)]

@@ -93,10 +93,14 @@ class Training(Section):
     """Most training data kept in the memory of the device; more is streamed. null: half of what is free."""
     threads: Threads = 2
     """Processor threads of one run; the last bits of the numbers depend on it."""
+    tracking: Literal["live", "after"] = "live"
+    """When MLflow has the curves of a run: after each epoch, or once it is evaluated."""
+    sample_every: Annotated[int, Field(gt=0, le=10**6)] | None = None
+    """Epochs after which samples are drawn, into the run's folder `samples` and MLflow. null: never."""
 
 
 class Run(Training):
-    ASIDE: ClassVar = frozenset({"resident_bytes"})
+    ASIDE: ClassVar = frozenset({"resident_bytes", "tracking", "sample_every"})
     """What changes no number of a run, and so is in no record."""
 
     dataset: str

@@ -1,6 +1,8 @@
 """The steps of the pipeline, in their order. Their paths are relative to the working directory."""
 
-from collections.abc import Collection, Iterable, Iterator
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,11 +16,14 @@ from mmjsd.pipeline.step import Step, entry
 from mmjsd.provenance.files import sha256_file
 from mmjsd.provenance.records import staleness
 from mmjsd.reporting.catalogue import CAPTIONS, Entry, dataset_figures, run_figures
+from mmjsd.tracking.begun import NOTE, unfinished_run
 from mmjsd.tracking.store import why_gone
 from mmjsd.variables import cores
 
 if TYPE_CHECKING:  # slow to import
     from mmjsd.data.store import Store
+    from mmjsd.models.vae import MultimodalVAE
+    from mmjsd.training.history import Row
 
 __all__ = ["PUBLISHED", "STEPS", "used_datasets"]
 
@@ -158,6 +163,19 @@ class _OfRun(Step):
     def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
         yield from ({"run": run, "seed": seed} for run in params.runs for seed in params.seeds)
 
+    def tracked(self) -> dict[str, Any]:
+        """Give what finds its run in MLflow: the experiment, and the key of its own."""
+        dataset, run, seed = (self.values[key] for key in ("dataset", "run", "seed"))
+        return {"experiment": dataset, "key": f"{dataset}/{run}/{seed}"}
+
+    def tracked_name(self) -> dict[str, Any]:
+        """Give what that is called, and the sweep that it is of, if it is of one."""
+        run, seed = self.values["run"], self.values["seed"]
+        sweeps = self.given.sweeps.items()
+        of = [{"name": name, "keys": list(runs[run])} for name, runs in sweeps if runs.get(run)]
+        name = run if len(self.given.seeds) == 1 else f"{run}/seed-{seed}"
+        return {"name": name, **({"sweep": of[0]} if of else {})}
+
 
 class Train(_OfRun):
     """The trained model of one run and seed."""
@@ -198,7 +216,7 @@ class Train(_OfRun):
 
         store = _store(params["dataset"], self.dataset)
         aside = {name: getattr(self.run, name) for name in Run.ASIDE}
-        with deferred() as asked_to_end:
+        with deferred() as asked_to_end, self._watching(params, fingerprint) as after_epoch:
             train(
                 make_run(**{key: value for key, value in params.items() if key != "seed"}, **aside),
                 store,
@@ -208,7 +226,43 @@ class Train(_OfRun):
                 fingerprint=fingerprint,
                 replace=self.chosen["replace"],
                 asked_to_end=asked_to_end,
+                after_epoch=after_epoch,
             )
+
+    @contextmanager
+    def _watching(
+        self, params: dict[str, Any], fingerprint: str
+    ) -> Iterator[Callable[[list["Row"], "MultimodalVAE"], None]]:
+        """Give what is called after each epoch: it draws samples, and logs live."""
+        samples, every = self.path("samples"), self.run.sample_every
+
+        def draw(history: list["Row"], model: "MultimodalVAE") -> None:
+            if len(history) == 1:
+                shutil.rmtree(samples, ignore_errors=True)  # of a training before
+            if every and len(history) % every == 0:
+                from mmjsd.reporting.figures import draw_samples
+
+                number = f"{len(history):0{len(str(self.run.epochs))}}"
+                draw_samples(samples / f"epoch-{number}.png", model, params["seed"])
+
+        if self.run.tracking == "after":
+            yield draw
+            return
+        from mmjsd.tracking.live import logging_live
+
+        with logging_live(
+            self.path(),
+            **{**self.tracked(), **self.tracked_name()},
+            params=params,
+            fingerprint=fingerprint,
+            resumed=self.path("checkpoint.pt").exists(),
+        ) as log:
+
+            def draw_and_log(history: list["Row"], model: "MultimodalVAE") -> None:
+                draw(history, model)
+                log(history)
+
+            yield draw_and_log
 
 
 class Evaluate(_OfRun):
@@ -421,21 +475,12 @@ class Track(_OfRun):
         return ["mlflow.json"]
 
     def params(self) -> dict[str, Any]:
-        run, seed = self.values["run"], self.values["seed"]
         return {
-            "name": run if len(self.given.seeds) == 1 else f"{run}/seed-{seed}",
-            "run": {**self.run.recorded, "seed": seed},
+            **self.tracked_name(),
+            "run": {**self.run.recorded, "seed": self.values["seed"]},
             "dataset": self.dataset.model_dump(),
             "evaluation": self.given.evaluation.model_dump(),
-            **self._sweep(),
         }
-
-    def _sweep(self) -> dict[str, Any]:
-        """The sweep that the run is of, if it is of one."""
-        for name, found in self.given.sweeps.items():
-            if values := found.get(self.values["run"]):
-                return {"sweep": {"name": name, "keys": list(values)}}
-        return {}
 
     def inputs(self) -> list[Path]:
         names = ("model.safetensors", "history.csv", "metrics.json", Evaluate.record)
@@ -448,14 +493,18 @@ class Track(_OfRun):
         # the model is logged as a pickle, which names the classes that it consists of
         return ["mmjsd.tracking.runs:track", *_code_of(self.run, self.dataset)]
 
+    def scratch(self) -> list[str]:
+        return [NOTE]
+
     def effect(self) -> str | None:
+        if unfinished_run(self.path()):
+            return "the MLflow run that training has begun is not complete"
         return why_gone(self.path("mlflow.json"))
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.tracking.runs import track
 
-        dataset, run, seed = (self.values[key] for key in ("dataset", "run", "seed"))
-        track(self.path(), _store_of(self), experiment=dataset, key=f"{dataset}/{run}/{seed}", **params)
+        track(self.path(), _store_of(self), **self.tracked(), **params)
 
 
 class _OfAll(Step):

@@ -20,7 +20,15 @@ from mmjsd.provenance.code import code_digests
 from mmjsd.provenance.files import atomic_write, digest_of, sha256_file
 from mmjsd.provenance.locks import exclusive
 
-__all__ = ["Product", "UpToDate", "discard_unfinished", "making", "read_record", "staleness"]
+__all__ = [
+    "Product",
+    "UpToDate",
+    "discard_unfinished",
+    "fingerprint_of",
+    "making",
+    "read_record",
+    "staleness",
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,11 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in parts):
         raise MmjsdError(f"{path}: damaged or missing; `snakemake --cores all` makes again what it is of")
     return content
+
+
+def fingerprint_of(record: Mapping[str, Any]) -> str:
+    """Give what :func:`making` yielded when the product of a record was made."""
+    return digest_of({part: record.get(part) for part in ("params", "code", "inputs")})
 
 
 @contextmanager

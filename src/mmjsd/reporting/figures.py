@@ -1,5 +1,6 @@
 """The figures of a run, and those that compare the runs of a dataset, drawn as the catalogue lists them."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,14 +11,16 @@ import torch
 from mmjsd.data.store import Store
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.trained import load_trained
-from mmjsd.reporting.canvas import Drawn, draw_all, note
+from mmjsd.models.vae import MultimodalVAE
+from mmjsd.reporting.canvas import Drawn, draw_all, house_style, note, save
 from mmjsd.reporting.catalogue import Entry, dataset_figures, run_figures
 from mmjsd.reporting.curves import Compared, read_curves
+from mmjsd.reporting.samples import of_prior
 from mmjsd.reporting.shown import Shown, labels_shown
 from mmjsd.training.history import read_history
 from mmjsd.variables import usable
 
-__all__ = ["draw_dataset", "draw_run"]
+__all__ = ["draw_dataset", "draw_run", "draw_samples"]
 
 
 @torch.no_grad()
@@ -86,6 +89,25 @@ def draw_dataset(
         for name, entry in dataset_figures(embedding, sweeps).items()
     }
     draw_all(folder, makers, 0, "Stand-in data." if source == "standin" else "Real data.")
+
+
+def draw_samples(path: Path, model: MultimodalVAE, seed: int) -> None:
+    """Draw random samples of a model that is being trained, which stays as it is; a line says if it fails.
+
+    Args:
+        path: of the picture.
+        model: in training mode.
+        seed: of the sampling; no random state of torch is touched.
+    """
+    generator = torch.Generator(model.device).manual_seed(seed)
+    model.eval()
+    try:
+        with house_style():
+            save(of_prior(model, generator).figure, path)
+    except OSError as error:
+        print(f"{path}: not drawn ({error.strerror})", file=sys.stderr, flush=True)
+    finally:
+        model.train()
 
 
 def _drawn(entry: Entry, shown: Shown) -> Drawn:

@@ -3,20 +3,27 @@
 import torch
 from torch import Tensor
 
+from mmjsd.models.vae import MultimodalVAE
 from mmjsd.reporting.canvas import Drawn, draw, sheets
 from mmjsd.reporting.shown import COLUMNS, Shown
 
-__all__ = ["conditional", "interpolation", "random", "reconstructions", "swapping"]
+__all__ = ["conditional", "interpolation", "of_prior", "random", "reconstructions", "swapping"]
 
 SAMPLES = 10
 """Generated for each input of a conditional grid."""
 
 
 def random(shown: Shown) -> Drawn:
-    """Draw samples from the prior."""
-    model, columns = shown.trained.model, 8
+    """Draw samples from the prior of a trained model."""
+    return of_prior(shown.trained.model)
+
+
+def of_prior(model: MultimodalVAE, generator: torch.Generator | None = None) -> Drawn:
+    """Draw samples from the prior of a model, with the randomness of a generator on its device."""
+    columns = 8
     figure, axes = sheets(list(model.modalities), columns, columns, "Random samples")
-    for ax, (name, values) in zip(axes, model.generate(n=columns**2).items(), strict=True):
+    samples = model.generate(n=columns**2, generator=generator)
+    for ax, (name, values) in zip(axes, samples.items(), strict=True):
         draw(ax, model.modalities[name], values, columns)
     return Drawn(
         figure,

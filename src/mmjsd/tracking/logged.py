@@ -25,23 +25,43 @@ class Logged(NamedTuple):
     experiment_id: str
     run_id: str
 
+    def tags(self, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        entries = [RunTag(name, value) for name, value in tags.items()]
+        self.client.log_batch(self.run_id, tags=entries, synchronous=True)
+
     def params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
         entries = [Param(as_key(name), str(value)) for name, value in params.items()]
         self.client.log_batch(self.run_id, params=entries, synchronous=True)
 
-    def metrics(self, values: Iterable[tuple[str, int, float]], model_id: str) -> None:
-        """Names, steps and values, of those that are finite; they are the model's, too."""
+    def metrics(
+        self,
+        values: Iterable[tuple[str, int, float]],
+        model_id: str | None = None,
+        times: Mapping[int, int] | None = None,
+    ) -> None:
+        """Names, steps and values, of those that are finite; they are the model's, too, if one is named.
+
+        A step of which the time is known has that one, in milliseconds: MLflow keeps once what it gets again
+        with the same time.
+        """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        times, now = times or {}, int(time.time() * 1000)
         entries = [
-            Metric(as_key(name), value, now, step, model_id=model_id, run_id=self.run_id)
+            Metric(as_key(name), value, times.get(step, now), step, model_id=model_id, run_id=self.run_id)
             for name, step, value in values
             if math.isfinite(value)
         ]
         self.client.log_batch(self.run_id, metrics=entries, synchronous=True)
+
+    def times(self) -> dict[int, int]:
+        """The epochs that are logged, and when they were."""
+        points = self.client.get_metric_history(self.run_id, "train/loss")
+        return {point.step: point.timestamp for point in points}
 
     def dataset(self, path: str, name: str, sha256: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag

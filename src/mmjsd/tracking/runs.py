@@ -14,15 +14,22 @@ from mmjsd.flat import flat
 from mmjsd.provenance.environment import describe
 from mmjsd.provenance.files import atomic_write, digest_of, sha256_file
 from mmjsd.provenance.records import read_record
+from mmjsd.tracking.begun import unfinished_run
 from mmjsd.tracking.connection import alone, connect, find_runs, quiet_mlflow
 from mmjsd.tracking.faults import explain
 from mmjsd.tracking.logged import Logged, as_key, curves
 from mmjsd.tracking.store import TrackingStore, tracking_store, without_passwords
 
-__all__ = ["publish", "track"]
+__all__ = ["SAMPLES", "begin", "find_unfinished", "nest", "publish", "track"]
+
+#: The folder of what was drawn while the run was trained.
+SAMPLES = "samples"
 
 #: The tag by which MLflow nests runs.
 _PARENT = "mlflow.parentRunId"
+
+#: A tag that `track` sets first of all.
+_COMPLETED = "params.hash"
 
 
 def track(
@@ -39,7 +46,8 @@ def track(
 ) -> None:
     """Log an evaluated run and write `mlflow.json`, which says where to find it.
 
-    Earlier runs of the same key and commit are deleted once the new one is complete.
+    The run that training has logged to is completed, if there is one (`live.json`). Earlier runs of the same
+    key and commit are deleted once this one is complete.
 
     Args:
         folder: results/<dataset>/<run>/seed-<n>, with model.safetensors, history.csv, metrics.json, the
@@ -67,7 +75,7 @@ def track(
     final = {k: v for k, v in metrics.items() if not k.startswith("train/")}
     numbers = {k: v for k, v in final.items() if not isinstance(v, str)}
     tags = {
-        "params.hash": digest_of([run, dataset, evaluation]),
+        _COMPLETED: digest_of([run, dataset, evaluation]),
         "data.sha256": data,
         "data.source": str(dataset["source"]),
         **{f"sha256/{file}": digest for file, digest in {**record["inputs"], **record["outputs"]}.items()},
@@ -75,14 +83,17 @@ def track(
     }
     params = dict(flat({**run, "dataset": dataset, "evaluation": evaluation}))
     folder = folder.absolute()  # MLflow is used where its store is
-    with _logging(experiment, key, name, tags, folder / "mlflow.json", sweep) as logged:
+    begun = unfinished_run(folder)
+    with _logging(experiment, key, name, tags, folder / "mlflow.json", sweep, begun) as logged:
         logged.params(params)
         logged.dataset(str(store), experiment, data)
         logged.files(folder / "history.csv", folder / "metrics.json")
         logged.folder(folder / "figures")
+        if (folder / SAMPLES).is_dir():
+            logged.folder(folder / SAMPLES)
         model_id = logged.model(model, params)
         logged.metrics(((k, 0, v) for k, v in numbers.items()), model_id)
-        logged.metrics(curves(history), model_id)
+        logged.metrics(curves(history), model_id, logged.times())
 
 
 def publish(files: Iterable[Path], out: Path) -> None:
@@ -110,11 +121,12 @@ def _logging(
     tags: Mapping[str, str],
     out: Path,
     sweep: Mapping[str, Any] | None = None,
+    unfinished: str | None = None,
 ) -> Iterator[Logged]:
     """A run of MLflow, noted in `out`. Once complete it replaces its twins, those of the same key and commit.
 
     Those of other commits, and of other experiments of DVC, stay to be compared with. One of a sweep is a
-    child of the sweep's run.
+    child of the sweep's run. An unfinished one is completed, if it is still there.
 
     Raises:
         MmjsdError: MLflow cannot be reached, for a server not within the minutes its client tries again
@@ -130,12 +142,8 @@ def _logging(
                 for run in find_runs(client, experiment_id, f"tags.`pipeline.key` = '{key}'")
                 if all(run.data.tags.get(tag) == tags.get(tag) for tag in ("git.commit", "dvc.experiment"))
             ]
-            if sweep:
-                parent = _parent(client, experiment_id, store, experiment, sweep)
-                tags |= {"sweep": sweep["name"], _PARENT: parent}
-            tags = {as_key(tag): value for tag, value in tags.items()}
-            run = client.create_run(experiment_id, tags=_origin(tags) | tags, run_name=name)
-            logged = Logged(client, experiment_id, run.info.run_id)
+            nesting = nest(client, experiment_id, store, experiment, sweep)
+            logged = begin(client, experiment_id, name, tags | nesting, unfinished)
             try:
                 yield logged
             except BaseException as error:
@@ -146,7 +154,8 @@ def _logging(
                 raise
             client.set_terminated(logged.run_id)
             for twin in twins:
-                client.delete_run(twin)
+                if twin != logged.run_id:
+                    client.delete_run(twin)
     except MmjsdError:
         raise
     except Exception as error:  # of MLflow, or of what it uses to reach databases and stores of artifacts
@@ -159,19 +168,49 @@ def _logging(
         "experiment": experiment,
         "name": name,
         "tracking_uri": store.shown,
-        **({"parent_run_id": parent} if sweep else {}),
+        **({"parent_run_id": nesting[_PARENT]} if sweep else {}),
     }
     atomic_write(out, json.dumps(content, indent=2, allow_nan=False) + "\n")
     print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
 
 
-def _parent(
-    client: Any, experiment_id: str, store: TrackingStore, experiment: str, sweep: Mapping[str, Any]
-) -> str:
-    """The id of the run that the runs of a sweep are children of, created where there is none.
+def begin(
+    client: Any, experiment_id: str, name: str, tags: Mapping[str, str], unfinished: str | None
+) -> Logged:
+    """Go on with an unfinished run if it is still there, or create one."""
+    tags = {as_key(tag): value for tag, value in {**_origin(tags), **tags}.items()}
+    if unfinished and find_unfinished(client, experiment_id, unfinished):
+        logged = Logged(client, experiment_id, unfinished)
+        client.update_run(unfinished, "RUNNING", name)
+        logged.tags(tags)
+        return logged
+    run = client.create_run(experiment_id, tags=tags, run_name=name)
+    return Logged(client, experiment_id, run.info.run_id)
+
+
+def find_unfinished(client: Any, experiment_id: str, run_id: str) -> Any | None:
+    """Find a run that nobody deleted and `track` has not begun to complete: what it logs, it logs once."""
+    from mlflow import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    is_there = (run.info.lifecycle_stage, run.info.experiment_id) == ("active", experiment_id)
+    return run if is_there and _COMPLETED not in run.data.tags else None
+
+
+def nest(
+    client: Any, experiment_id: str, store: TrackingStore, experiment: str, sweep: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """Give the tags that make a run a child of its sweep's, which is created where there is none.
 
     It is one for all commits: a sweep that grows keeps its children together.
     """
+    if not sweep:
+        return {}
     key = f"{experiment}/{sweep['name']}"  # one part less than that of a run
     with alone(store):
         found = find_runs(client, experiment_id, f"tags.`pipeline.key` = '{key}'")
@@ -184,7 +223,7 @@ def _parent(
         else:
             parent = client.create_run(experiment_id, tags=_origin({}) | tags, run_name=sweep["name"])
         client.set_terminated(parent.info.run_id)  # with each child: it lasts until the last
-    return parent.info.run_id
+    return {"sweep": sweep["name"], _PARENT: parent.info.run_id}
 
 
 def _origin(tags: Mapping[str, str]) -> dict[str, str]:

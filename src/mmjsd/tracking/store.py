@@ -1,10 +1,12 @@
 """Where MLflow keeps the runs, and whether one is still there; found out without importing MLflow."""
 
 import base64
+import http.client
 import json
 import os
 import re
 import sqlite3
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from mmjsd.errors import MmjsdError
 
-__all__ = ["DEFAULT", "TrackingStore", "tracking_store", "why_gone", "without_passwords"]
+__all__ = ["DEFAULT", "TrackingStore", "tracking_store", "why_gone", "why_silent", "without_passwords"]
 
 #: Where runs are kept unless MLFLOW_TRACKING_URI says otherwise, relative to the project.
 DEFAULT = "sqlite:///mlflow.db"
@@ -194,6 +196,25 @@ def _why_gone_from_server(store: TrackingStore, run: str) -> str | None:
     except (OSError, ValueError, KeyError, TypeError):
         _silent.add(host)
         return None
+
+
+def why_silent(store: TrackingStore) -> str | None:
+    """Tell why a server does not answer within two seconds; None if it does, or if there is no server."""
+    if not store.is_server:
+        return None
+    address = urllib.parse.urlsplit(store.uri)
+    place = address._replace(
+        netloc=address.netloc.rpartition("@")[2], path=f"{address.path.rstrip('/')}/health"
+    )
+    try:
+        urllib.request.urlopen(place.geturl(), timeout=_PATIENCE).close()
+    except urllib.error.HTTPError as refusal:
+        refusal.close()  # it answers
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        # whose certificate it takes, MLflow may have been told
+        return None if isinstance(reason, ssl.SSLError) else str(reason) or type(reason).__name__
+    return None
 
 
 def _headers(user: str | None, password: str | None) -> dict[str, str]:

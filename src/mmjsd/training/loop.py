@@ -12,13 +12,14 @@ from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
+from mmjsd.models.vae import MultimodalVAE
 from mmjsd.params import Run
 from mmjsd.provenance.files import sha256_file
 from mmjsd.training.capture import captured
 from mmjsd.training.checkpoint import Checkpoint, random_state, restore_random_state
 from mmjsd.training.compilation import compiled, repays_compilation
 from mmjsd.training.epoch import Epoch
-from mmjsd.training.history import write_history
+from mmjsd.training.history import Row, write_history
 from mmjsd.training.model_file import build, save_model
 from mmjsd.training.progress import Progress
 from mmjsd.training.step import Outcome, Step
@@ -37,6 +38,7 @@ def train(
     fingerprint: str = "",
     replace: bool = False,
     asked_to_end: Callable[[], int | None] = lambda: None,
+    after_epoch: Callable[[list[Row], MultimodalVAE], None] = lambda *_: None,
 ) -> None:
     """Train and write `model.safetensors` and `history.csv` into the folder.
 
@@ -55,6 +57,8 @@ def train(
         fingerprint: of all that determines the result; a checkpoint of another one is not resumed.
         replace: discard such a checkpoint instead of refusing it.
         asked_to_end: gives the signal that asks the process to end, if there was one.
+        after_epoch: gets the history and the model once an epoch is saved, the last one again where training
+            goes on after it. It draws nothing from the random states of torch, and leaves the model as it is.
 
     Raises:
         MmjsdError: a single sample, a checkpoint damaged or of other parameters, no such device or precision,
@@ -97,6 +101,8 @@ def train(
 
     title = f"{name} seed {seed}"
     print(f"{title}: {how}, {'captured, ' * (advance is not step)}{data.PLACE}", flush=True)
+    if history and not saved:
+        after_epoch(history, model)  # an interruption may have been faster
     progress = Progress(title, run.epochs, steps, size)
     for number in range(len(history), run.epochs):
         where = f"runs.{name}: epoch {number + 1}"
@@ -116,6 +122,7 @@ def train(
         history.append(epoch.row(number, size))
         progress.epoch(history[-1])
         checkpoint.save(random_state(device), history)
+        after_epoch(history, model)
     progress.close()
 
     write_history(folder / "history.csv", history)
