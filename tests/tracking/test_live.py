@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -164,6 +165,30 @@ def test_a_resumed_training_goes_on_in_its_run(trained: Path) -> None:
     assert statuses() == ["FINISHED"]
 
 
+def test_several_trainings_log_at_once(trained: Path) -> None:
+    """While finished ones are completed, and into a database that is not there yet."""
+    many = [ROWS[0] | {"epoch": n} for n in range(1, 41)]
+    with contextlib.ExitStack() as stack:
+        logs = []
+        for number in range(3):
+            (folder := trained.with_name(f"seed-{number + 2}")).mkdir()
+            shutil.copy(trained / "training.record.json", folder)
+            names = {"key": f"tiny/js/{number + 2}", "name": f"other-{number}", "sweep": SWEEP}
+            logs.append(stack.enter_context(live(folder, **names)))
+        completed()
+        for count in range(1, 41):
+            for log in logs:
+                log(many[:count])
+            if count == 20:
+                until(lambda: all(statuses(f"other-{number}") for number in range(3)))
+                completed()
+    for number in range(3):
+        assert statuses(f"other-{number}") == ["FINISHED"]
+        of_it = f"select count(*) from metrics join runs using (run_uuid) where name = 'other-{number}'"
+        assert asked(f"{of_it} and key = 'train/loss'") == [(40,)]
+    assert (statuses(), statuses("betas")) == (["FINISHED"], ["FINISHED"])
+
+
 def test_a_deleted_run_is_not_completed(trained: Path) -> None:
     with live() as log:
         log(ROWS)
@@ -214,7 +239,8 @@ def test_a_server_that_never_answers(
     with socket.create_server(("127.0.0.1", port)) as hanging, live() as log:
         log(ROWS)
         assert capfd.readouterr().err.count("does not answer (timed out); training goes on") == 1
-        until(lambda: hanging.accept()[0].recv(1000).startswith(b"GET /api/2.0/mlflow/experiments"))
+        for _ in range(2):  # asked before training, and beside it
+            assert hanging.accept()[0].recv(1000).startswith(b"GET /health")
     assert capfd.readouterr().err == ""  # told once
     assert not psutil.Process().children()
     assert not (trained / NOTE).exists()

@@ -125,9 +125,12 @@ class _Logger:
 
     def end(self, status: str) -> None:
         """Have the last of it logged, unless nothing is yet."""
-        if not self.pipe.closed:
-            self.send({"status": status})
-            self.pipe.close()
+        self.send({"status": status})
+        deadline = time.monotonic() + _PATIENCE
+        while self.unsent and not self.pipe.closed and time.monotonic() < deadline:
+            select.select([], [self.pipe], [], _PATIENCE)
+            self.send()
+        self.pipe.close()
         self.process.terminate()  # it minds that until it has begun
         try:
             self.process.wait(_PATIENCE)
@@ -185,7 +188,7 @@ class _Live:
 
     def __init__(self, about: Mapping[str, Any]):
         self.about, self.folder = about, Path(about["folder"])
-        self.is_failing, self.is_told = False, about["is_told"]
+        self.is_failing = self.is_told = about["is_told"]
         self.store = tracking_store()
         self.tags = {"pipeline.key": about["key"], **describe()}  # of the working directory
         os.chdir(self.store.folder)
@@ -193,6 +196,7 @@ class _Live:
         self.times: dict[int, int] = {}
         self.pictures: set[str] = set()
         self.status = "KILLED"
+        self.run_id: str | None = None
         self.logged: Logged | None = None
 
     def take(self, messages: list[dict[str, Any]]) -> None:
@@ -238,23 +242,28 @@ class _Live:
 
     def end(self) -> None:
         """Log what is missing, and how training has ended."""
-        if self.logged or self.rows:
-            self.log()
-            assert self.logged
-            self.logged.client.set_terminated(self.logged.run_id, self.status)
+        try:
+            if self.logged or self.rows:
+                self.log()
+        finally:
+            if self.logged:
+                self.logged.client.set_terminated(self.logged.run_id, self.status)
 
     def _begun(self) -> Logged:
         """The run of MLflow: that of before, if the training goes on."""
         about = self.about
         client, experiment_id = connect(self.store, about["experiment"])
-        run_id, fingerprint = begun_run(self.folder, self.store) or ("", "")
-        before = find_unfinished(client, experiment_id, run_id) if run_id else None
-        is_same = about["resumed"] and fingerprint == about["fingerprint"]
-        if before and not is_same and before.info.status == "RUNNING":
-            client.set_terminated(run_id, "KILLED")  # nobody goes on with it
+        if not self.run_id and (noted := begun_run(self.folder, self.store)):
+            run_id, fingerprint = noted
+            if about["resumed"] and fingerprint == about["fingerprint"]:
+                self.run_id = run_id
+            elif (
+                before := find_unfinished(client, experiment_id, run_id)
+            ) and before.info.status == "RUNNING":
+                client.set_terminated(run_id, "KILLED")  # nobody goes on with it
         nesting = nest(client, experiment_id, self.store, about["experiment"], about["sweep"])
-        unfinished = run_id if is_same else None
-        logged = begin(client, experiment_id, about["name"], self.tags | nesting, unfinished)
+        logged = begin(client, experiment_id, about["name"], self.tags | nesting, self.run_id)
+        self.run_id = logged.run_id  # if what follows fails, it is not begun again
         note_run(self.folder, self.store, logged.run_id, about["fingerprint"])
         logged.params(about["params"])
         known = logged.times()
