@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmjsd.tracking.store import tracking_store, why_gone, without_passwords
+from mmjsd.tracking.store import tracking_store, why_gone, why_silent, without_passwords
 from support.answering import answering
 
 
@@ -127,6 +127,25 @@ def test_a_server(monkeypatch: pytest.MonkeyPatch, code: int, text: bytes, reaso
     with answering(code, text) as uri:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         assert why_gone(note("here", f"{uri}/")) == reason
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_whatever_answers_is_not_silent(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """Nor one whose certificate this program cannot judge: MLflow may have been told."""
+    assert why_silent(tracking_store()) is None  # a database
+    for code in (200, 401, 500):
+        with answering(code) as address:
+            uri = address.replace("http://", f"{scheme}://somebody:secret@")
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+            assert why_silent(tracking_store()) is None
+
+
+def test_a_silent_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert why_silent(tracking_store()) == "timed out"
+    assert "refused" in (why_silent(tracking_store()) or "")
 
 
 def test_a_server_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
