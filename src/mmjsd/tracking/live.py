@@ -71,7 +71,9 @@ def logging_live(
     if silence:
         _tell(f"{store.shown}: does not answer ({silence}); {_LATER}")
     about: dict[str, Any] = {"experiment": experiment, "key": key, "name": name, "sweep": sweep}
-    about |= {"params": {key: str(value) for key, value in flat(params)}, "folder": str(folder.absolute())}
+    # the dataset's key is the experiment; `track` logs what is behind it, by longer names
+    own = {key: str(value) for key, value in flat(params) if key != "dataset"}
+    about |= {"params": own, "folder": str(folder.absolute())}
     about |= {"fingerprint": fingerprint, "resumed": resumed, "is_told": silence is not None}
     try:
         logger = _Logger(about)
