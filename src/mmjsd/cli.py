@@ -9,8 +9,8 @@ from pathlib import Path
 from mmjsd import params, pipeline, variables
 from mmjsd.errors import MmjsdError, in_a_line
 from mmjsd.interruption import Interrupted, end_when_asked
-from mmjsd.pipeline import Step
-from mmjsd.provenance.records import UpToDate, making
+from mmjsd.pipeline import Step, company
+from mmjsd.provenance.records import UpToDate
 
 __all__ = ["main"]
 
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         variables.drop_inherited()
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # where it is ASCII
     arguments = _parser().parse_args(argv)
+    arguments.words = sys.argv[1:] if argv is None else argv
     end_when_asked()
     try:
         arguments.command(arguments)
@@ -32,17 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        command = " ".join(sys.argv[1:] if argv is None else argv)
         print(
-            f"{command}: not enough memory; lower batch_size, the latents, network_width or the numbers of "
-            "samples, or run fewer steps at a time",
+            f"{' '.join(arguments.words)}: not enough memory; lower batch_size, the latents, network_width "
+            "or the numbers of samples, or run fewer steps at a time",
             file=sys.stderr,
         )
         return 1
     except UpToDate as news:
         print(news)
     except Interrupted as ended:
-        print(ended, file=sys.stderr)
+        if not (among := variables.member()) or among.rank == 0:
+            print(ended, file=sys.stderr)
         return 128 + ended.number
     return 0
 
@@ -70,8 +71,17 @@ def _run_step(arguments: argparse.Namespace) -> None:
         makers = {made.path(name): made.name for made in pipeline.steps(chosen) for name in made.outputs()}
         remedy = f"`mmjsd {makers[missing[0]]}` makes it" if missing[0] in makers else "check the path"
         raise MmjsdError(f"{missing[0]}: not there yet; {remedy}")
+    among = variables.member()
+    if among is None and step.processes() > 1:
+        company.launch(arguments.words, step.processes(), step.device())
+        return
+    if among and among.processes != step.processes():
+        raise MmjsdError(
+            f"{step.name}: started as {among.processes} processes; its parameter `processes` says "
+            f"{step.processes()}"
+        )
     variables.set_threads(step.threads())
-    with making(product, force=step.forced()) as fingerprint:
+    with company.making_together(product, force=step.forced()) as fingerprint:
         step.work(product.params, fingerprint)
 
 

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from mmjsd.errors import MmjsdError, in_short
+from mmjsd.variables import member
 
 __all__ = [
     "as_float64",
     "autocast",
     "image_layout",
     "memory_budget",
+    "own_device",
     "pick_device",
     "pick_precision",
     "pins_memory",
@@ -47,11 +49,14 @@ def pick_device(wanted: str) -> torch.device:
     `auto` takes an accelerator that works, else the CPU; if one is there and none works, a line says why.
     Of several GPUs it takes the one with the most free memory at the moment, and of those about as free any:
     runs that start together spread by chance, and later ones see the memory that earlier ones take. GPUs are
-    kept from it by the driver's own variables, such as CUDA_VISIBLE_DEVICES.
+    kept from it by the driver's own variables, such as CUDA_VISIBLE_DEVICES. Of several processes each takes
+    the GPU of its number on the machine.
 
     Raises:
-        MmjsdError: the device asked for is not there, or does not work.
+        MmjsdError: the device asked for is not there, or does not work, or there are fewer than processes.
     """
+    if among := member():
+        wanted = own_device(wanted, among.local_rank, among.local_processes)
     if wanted == "cpu":
         return torch.device("cpu")
     there, problem = _accelerators()
@@ -71,6 +76,28 @@ def pick_device(wanted: str) -> torch.device:
     if problem:
         print(f"device: no GPU works ({problem}); computing on the CPU", file=sys.stderr, flush=True)
     return torch.device("cpu")
+
+
+def own_device(wanted: str, number: int, processes: int) -> str:
+    """Name the device of one of several processes on this machine.
+
+    Args:
+        wanted: a `device` parameter.
+        number: of the process, from 0 on.
+        processes: on this machine.
+
+    Raises:
+        MmjsdError: there are GPUs, but fewer than processes.
+    """
+    there, _ = _accelerators() if wanted != "cpu" else ([], None)
+    if not there:
+        return wanted
+    if len(there) < processes:
+        raise MmjsdError(
+            f"processes: {processes} on this machine, and each needs a GPU (there: "
+            f"{', '.join(map(str, there))}); set it to {len(there)}, or device to cpu"
+        )
+    return str(there[number])
 
 
 def _accelerators() -> tuple[list[torch.device], str | None]:
@@ -211,12 +238,16 @@ _OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def memory_budget(device: torch.device) -> int:
-    """Bytes of data to keep on the device: half of what is free now, for several runs may share it."""
+    """Bytes of data to keep on the device: half of what is free now, for several runs may share it.
+
+    Several processes share the memory of the machine, and each has its GPU's.
+    """
     if device.type in ("cpu", "mps"):
         free = min([psutil.virtual_memory().available, *_left_in_control_groups()])
         if device.type == "mps":  # has a part of the machine's memory
             free = min(free, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-        return max(0, free) // 2
+        among = member()
+        return max(0, free) // 2 // (among.local_processes if among else 1)
     try:
         return torch.get_device_module(device).mem_get_info(device)[0] // 2
     except RuntimeError:  # drivers of some of Intel's GPUs don't tell

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mmjsd import registry
+from mmjsd import distributed, registry
 from mmjsd.devices import widest_float
 
 __all__ = [
@@ -45,8 +45,8 @@ class Gaussian(NamedTuple):
 
     def rsample(self, generator: torch.Generator | None = None) -> Tensor:
         """A sample of the distribution's shape, differentiable in its parameters."""
-        noise = torch.randn(
-            self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        noise = distributed.drawn(
+            torch.randn, self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype
         )
         return self.mean + noise * torch.exp(0.5 * self.log_variance)
 
@@ -176,9 +176,10 @@ def stratified_mixture(
             missing: each sample has a weight of its own per expert; the counts follow them up to rounding.
         generator: source of randomness, on the device of the experts.
     """
-    count, batch, _ = experts.mean.shape
+    count, rows, _ = experts.mean.shape
     device = experts.mean.device
-    order = torch.randperm(batch, generator=generator, device=device)
+    batch = distributed.whole(rows)
+    order = distributed.own(torch.randperm(batch, generator=generator, device=device))
     if weights.dim() == 1:
         wide = widest_float(device)
         quota = weights.to(wide) / weights.sum() * batch
@@ -195,7 +196,7 @@ def stratified_mixture(
         choice = (points >= bounds[:-1]).sum(0)
         # a point at a boundary must not fall to an expert of weight 0
         choice = torch.where(weights.gather(0, choice[None])[0] > 0, choice, weights.argmax(0))
-    return experts.at(choice.clamp(max=count - 1), torch.arange(batch, device=device))
+    return experts.at(choice.clamp(max=count - 1), torch.arange(rows, device=device))
 
 
 def _per_sample(weights: Tensor, experts: Gaussian) -> Tensor:

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from mmjsd import distributed
 from mmjsd.distributions import Gaussian, Mixture, product_of_experts, with_prior
 
 __all__ = [
@@ -147,10 +148,10 @@ def draw_subsets(present: Tensor, generator: torch.Generator | None = None) -> T
     By its first member, which is the k-th with a probability in proportion to 2^-k, and a coin for each of
     those after it. The first members of a batch are stratified.
     """
-    size, device = present.shape[1], present.device
+    device, size = present.device, distributed.whole(present.shape[1])
     strata = torch.randperm(size, generator=generator, device=device)
-    points = (strata + torch.rand(size, generator=generator, device=device)) / size
-    coins = torch.rand(present.shape, generator=generator, device=device) < 0.5
+    points = distributed.own((strata + torch.rand(size, generator=generator, device=device)) / size)
+    coins = distributed.own(torch.rand(len(present), size, generator=generator, device=device), 1) < 0.5
     place = present.cumsum(0) - 1
     first = (-torch.log2(1 - points * (1 - 2.0 ** -present.sum(0)))).long().minimum(place[-1])
     return present & ((place == first) | ((place > first) & coins))

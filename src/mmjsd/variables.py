@@ -8,10 +8,11 @@ table in docs/reliability.md lists them.
 import os
 import sys
 import warnings
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
-__all__ = ["cores", "drop_inherited", "set_threads", "usable"]
+__all__ = ["Member", "cores", "drop_inherited", "member", "set_threads", "usable"]
 
 #: Patterns of names that no step sees, each but for those of _HONOURED.
 _DROPPED = (
@@ -30,6 +31,7 @@ _HONOURED = (
     *("MLFLOW_TRACKING_*", "MLFLOW_WORKSPACE", "MLFLOW_HTTP_*", "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT"),
     *("MLFLOW_S3_*", "MLFLOW_GCS_*", "MLFLOW_BOTO_*", "MLFLOW_KERBEROS_*", "MLFLOW_*MULTIPART_UPLOAD*"),
     *("TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"),
+    *("TORCHELASTIC_*", "TORCH_NCCL_*"),  # of torchrun: how its processes reach each other
     *("PYTORCH_*ALLOC_CONF", "PYTORCH_MPS_*", "PYTORCH_ENABLE_MPS_FALLBACK"),
     *("JOBLIB_TEMP_FOLDER", "HDF5_USE_FILE_LOCKING", "TQDM_DISABLE"),
 )
@@ -56,17 +58,37 @@ def drop_inherited(variables: MutableMapping[str, str] = os.environ) -> None:
             warnings.simplefilter("ignore", category)
 
 
+class Member(NamedTuple):
+    """Which of several processes this is, that a launcher such as torchrun has started to train one model."""
+
+    rank: int
+    processes: int
+    local_rank: int
+    local_processes: int
+    """Those on the same machine."""
+
+
+def member(variables: Mapping[str, str] = os.environ) -> Member | None:
+    """Tell which of several processes this is; None: it is alone."""
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    # clusters set some of these for programs of all kinds
+    if not {*names, "TORCHELASTIC_RUN_ID"} <= variables.keys() or variables["WORLD_SIZE"] == "1":
+        return None
+    return Member(*(int(variables[name]) for name in names))
+
+
 def cores() -> int:
     """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usable(threads: int) -> int:
-    """Give so many threads, or as many as there are cores.
+    """Give so many threads, or as many as there are cores, which several processes share.
 
     More than those wait for each other at full speed: two on one core took 190 times as long as one.
     """
-    return min(threads, cores())
+    among = member()
+    return min(threads, max(1, cores() // (among.local_processes if among else 1)))
 
 
 def set_threads(number: int) -> None:

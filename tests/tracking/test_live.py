@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from mmjsd.interruption import Interrupted
+from mmjsd.params import Run
 from mmjsd.provenance.records import fingerprint_of, read_record
 from mmjsd.tracking.begun import NOTE, unfinished_run
 from mmjsd.tracking.live import logging_live
@@ -48,7 +49,11 @@ def trained(evaluated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def live(folder: Path = FOLDER, **changes: Any) -> contextlib.AbstractContextManager[Callable]:
     record = read_record(folder / "training.record.json")
-    about = {"params": record["params"], "fingerprint": fingerprint_of(record), "resumed": False}
+    about = {
+        "params": record["params"],
+        "fingerprint": fingerprint_of(record, Run.ADJUSTABLE),
+        "resumed": False,
+    }
     return logging_live(folder, **{**NAMES, **about, **changes})
 
 

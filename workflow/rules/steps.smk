@@ -26,6 +26,6 @@ for step, products in by_step().items():
             threads: of_step(step, Step.cores)
             resources:
                 mem_mb=step.memory,
-                gpu=of_step(step, lambda step: gpus(step.device())),
+                gpu=of_step(step, lambda step: gpus(step.device()) * step.processes()),
             shell:
                 "mmjsd {params.command} --params {params.file:q} 2>&1 | tee {log}"

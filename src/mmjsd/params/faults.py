@@ -192,6 +192,10 @@ def _run_faults(run: Run, datasets: Mapping[str, Dataset]) -> Iterator[str]:
             f"kl_warmup_epochs: must be <= epochs, or beta is never reached "
             f"(got {run.kl_warmup_epochs} of {run.epochs} epochs)"
         )
+    if run.processes > run.batch_size:
+        yield f"processes: must be <= batch_size (got {run.processes} for {run.batch_size} samples)"
+    if run.processes > 1 and (":" in run.device or run.device == "mps"):
+        yield f"processes: each needs a GPU of its own, and device names one ({run.device}); leave out which"
     dataset = getattr(run, "dataset", None)
     if dataset is None:
         return

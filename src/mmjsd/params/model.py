@@ -92,7 +92,10 @@ class Training(Section):
     resident_bytes: Annotated[int, Field(ge=0, le=2**50)] | None = None
     """Most training data kept in the memory of the device; more is streamed. null: half of what is free."""
     threads: Threads = 2
-    """Processor threads of one run; the last bits of the numbers depend on it."""
+    """Processor threads of a process; the last bits of the numbers depend on it."""
+    processes: Annotated[int, Field(gt=0, le=4096)] = 1
+    """Processes that share each batch, each on a GPU of its own or on processor cores; the last bits of the
+    numbers depend on it."""
     tracking: Literal["live", "after"] = "live"
     """When MLflow has the curves of a run: after each epoch, or once it is evaluated."""
     sample_every: Annotated[int, Field(gt=0, le=10**6)] | None = None
@@ -102,6 +105,8 @@ class Training(Section):
 class Run(Training):
     ASIDE: ClassVar = frozenset({"resident_bytes", "tracking", "sample_every"})
     """What changes no number of a run, and so is in no record."""
+    ADJUSTABLE: ClassVar = frozenset({"processes"})
+    """What may change before a training goes on: there may be another number of GPUs by then."""
 
     dataset: str
     """Key of a dataset."""

@@ -43,6 +43,8 @@ class Step:
     record: ClassVar[str]
     log: ClassVar[str]
     """A pattern: below `logs` and `logs/benchmarks`, without ending."""
+    adjustable: ClassVar[tuple[str, ...]] = ()
+    """Parameters with other values of which unfinished work is continued."""
     memory: ClassVar[int] = 1000
     """Megabytes it may take."""
     priority: ClassVar[int] = 0
@@ -88,12 +90,16 @@ class Step:
         return None
 
     def threads(self) -> int:
-        """Give the number of processor threads that it computes with."""
+        """Give the number of processor threads that each of its processes computes with."""
+        return 1
+
+    def processes(self) -> int:
+        """Give the number of processes that share its work, each on a device of its own."""
         return 1
 
     def cores(self) -> int:
         """Give the number of processor cores that it keeps busy, by threads or processes."""
-        return self.threads()
+        return self.threads() * self.processes()
 
     def device(self) -> str:
         """Give the `device` parameter that it computes on."""
@@ -148,6 +154,7 @@ class Step:
             scratch=tuple(self.path(name) for name in self.scratch()),
             sources=self.sources(),
             effect=self.effect,
+            adjustable=self.adjustable,
         )
 
 

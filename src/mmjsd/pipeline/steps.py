@@ -184,6 +184,7 @@ class Train(_OfRun):
     help = "train a run, or continue its training"
     message = "training {run}, seed {seed}"
     record, log = "training.record.json", "{dataset}/{run}/seed-{seed}/train"
+    adjustable = tuple(Run.ADJUSTABLE)
     priority = 1
     options: ClassVar = {
         "--replace": {"action": "store_true", "help": "discard unfinished work of other parameters"}
@@ -207,16 +208,24 @@ class Train(_OfRun):
     def threads(self) -> int:
         return self.run.threads
 
+    def processes(self) -> int:
+        return self.run.processes
+
     def device(self) -> str:
         return self.run.device
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.interruption import deferred
+        from mmjsd.pipeline.company import in_company
         from mmjsd.training.loop import train
 
         store = _store(params["dataset"], self.dataset)
         aside = {name: getattr(self.run, name) for name in Run.ASIDE}
-        with deferred() as asked_to_end, self._watching(params, fingerprint) as after_epoch:
+        with (
+            deferred() as signals,
+            in_company(signals) as asked_to_end,
+            self._watching(params, fingerprint) as after_epoch,
+        ):
             train(
                 make_run(**{key: value for key, value in params.items() if key != "seed"}, **aside),
                 store,
@@ -234,6 +243,11 @@ class Train(_OfRun):
         self, params: dict[str, Any], fingerprint: str
     ) -> Iterator[Callable[[list["Row"], "MultimodalVAE"], None]]:
         """Give what is called after each epoch: it draws samples, and logs live."""
+        from mmjsd import distributed
+
+        if distributed.rank() > 0:
+            yield lambda history, model: None  # the first of several processes does
+            return
         samples, every = self.path("samples"), self.run.sample_every
 
         def draw(history: list["Row"], model: "MultimodalVAE") -> None:

@@ -8,7 +8,7 @@ This module knows no step; :mod:`mmjsd.pipeline` lists them.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = [
     "Product",
     "UpToDate",
     "discard_unfinished",
+    "fingerprint",
     "fingerprint_of",
     "making",
     "read_record",
@@ -53,6 +54,8 @@ class Product:
     """Files from elsewhere, recorded by these names and their content: where they lie does not count."""
     effect: Callable[[], str | None] = lambda: None
     """Asked why what it does elsewhere has to be done again, or None if that is there."""
+    adjustable: tuple[str, ...] = ()
+    """Parameters that may change before unfinished work is continued."""
 
     @property
     def needed(self) -> tuple[Path, ...]:
@@ -80,9 +83,15 @@ def read_record(path: Path) -> dict[str, Any]:
     return content
 
 
-def fingerprint_of(record: Mapping[str, Any]) -> str:
-    """Give what :func:`making` yielded when the product of a record was made."""
-    return digest_of({part: record.get(part) for part in ("params", "code", "inputs")})
+def fingerprint(product: Product) -> str:
+    """Hash what determines a product, up to what may be adjusted before unfinished work is continued."""
+    return fingerprint_of(_origin(product), product.adjustable)
+
+
+def fingerprint_of(record: Mapping[str, Any], adjustable: Collection[str] = ()) -> str:
+    """Give the fingerprint that a product had when its record was written."""
+    params = {key: value for key, value in record["params"].items() if key not in adjustable}
+    return digest_of({"params": params, "code": record.get("code"), "inputs": record["inputs"]})
 
 
 @contextmanager
@@ -97,7 +106,7 @@ def making(product: Product, *, force: bool = False) -> Iterator[str]:
         force: make it even if it is fresh.
 
     Yields:
-        A hash of its origin, which marks unfinished work as belonging to it.
+        Its fingerprint, which marks unfinished work as belonging to it.
 
     Raises:
         UpToDate: it is fresh; the work is not to be done.
@@ -112,7 +121,7 @@ def making(product: Product, *, force: bool = False) -> Iterator[str]:
             raise UpToDate(f"{product.record}: {meanwhile}")
         origin = _origin(product)
         product.record.parent.mkdir(parents=True, exist_ok=True)
-        yield digest_of(origin)
+        yield fingerprint_of(origin, product.adjustable)
         # the rest is for people, and not compared
         places = {name: str(path) for name, path in product.sources.items()}
         content = {**origin, "outputs": _hashes(product.outputs), "made": environment.describe()}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmjsd.errors import MmjsdError
+from mmjsd.params import Run
 from mmjsd.provenance.files import atomic_write
 from mmjsd.provenance.records import fingerprint_of, read_record
 from mmjsd.tracking.store import TrackingStore, tracking_store
@@ -39,7 +40,8 @@ def unfinished_run(folder: Path) -> str | None:
         return None
     run_id, fingerprint = begun
     try:
-        is_of_model = fingerprint_of(read_record(folder / "training.record.json")) == fingerprint
+        record = read_record(folder / "training.record.json")
+        is_of_model = fingerprint_of(record, Run.ADJUSTABLE) == fingerprint
     except MmjsdError:
         return None
     return run_id if is_of_model and _read(folder / "mlflow.json").get("run_id") != run_id else None

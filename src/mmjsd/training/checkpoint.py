@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmjsd import distributed
 from mmjsd.errors import MmjsdError
 from mmjsd.interruption import Interrupted
 from mmjsd.models.weights import refuse_unless_finite, unpickled
@@ -47,13 +48,15 @@ class Checkpoint:
         self.path, self.fingerprint, self.how, self.asked_to_end = path, fingerprint, how, asked_to_end
         self.model, self.optimiser = model, optimiser
         self.saved = time.perf_counter()
+        self.agreed = distributed.Agreement()
 
     def is_due(self) -> bool:
-        """Tell whether the process is asked to end, or has saved nothing for long."""
-        return self.asked_to_end() is not None or time.perf_counter() - self.saved >= SAVE_EVERY
+        """Tell whether a process is asked to end, or has saved nothing for long: to all at the same step."""
+        is_late = time.perf_counter() - self.saved >= SAVE_EVERY
+        return self.agreed(self.asked_to_end() is not None or is_late)
 
     def save(self, random: dict[str, Any], history: list[Row], epoch: dict[str, Any] | None = None) -> None:
-        """Save what the next epoch needs.
+        """Save what the next epoch needs; of several processes the first does.
 
         Args:
             random: the random state at its start.
@@ -76,11 +79,13 @@ class Checkpoint:
             "history": history,
             "epoch": epoch,
         }
-        buffer = io.BytesIO()  # torch.save puts the name of the file it writes to into the file
-        torch.save(content, buffer)
-        atomic_write(self.path, buffer.getvalue())
+        if distributed.rank() == 0:
+            buffer = io.BytesIO()  # torch.save puts the name of the file it writes to into the file
+            torch.save(content, buffer)
+            atomic_write(self.path, buffer.getvalue())
         self.saved = time.perf_counter()
-        if number := self.asked_to_end():
+        (number,) = distributed.highest(self.asked_to_end() or 0)
+        if number:
             raise Interrupted(number, f"{self.path}: saved; the same command goes on from there")
 
     def resume(self, device: torch.device, *, replace: bool) -> tuple[list[Row], dict[str, Any] | None]:
@@ -96,17 +101,9 @@ class Checkpoint:
         Raises:
             MmjsdError: damaged, or of other parameters, data or code.
         """
-        if not self.path.exists():
+        content = distributed.from_first(lambda: self._read(replace))
+        if content is None:
             return [], None
-        content = self._read()
-        if content.get("fingerprint") != self.fingerprint:
-            if replace:
-                self.path.unlink()
-                return [], None
-            raise MmjsdError(
-                f"{self.path}: belongs to other parameters, data or code; restore them, or start over with "
-                "--replace"
-            )
         try:
             self.model.load_state_dict(content["weights"])
             self.optimiser.load_state_dict(content["optimiser"])
@@ -123,7 +120,9 @@ class Checkpoint:
             )
         return history, epoch
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self, replace: bool) -> dict[str, Any] | None:
+        if not self.path.exists():
+            return None
         content = unpickled(self.path, _REMEDY)
         if not isinstance(content, dict) or content.get("kind") != "checkpoint":
             raise MmjsdError(f"{self.path}: not a checkpoint; {_REMEDY}")
@@ -131,7 +130,15 @@ class Checkpoint:
         if not isinstance(weights, dict) or not all(isinstance(w, torch.Tensor) for w in weights.values()):
             raise MmjsdError(f"{self.path}: has no weights; {_REMEDY}")
         refuse_unless_finite(self.path, weights, _REMEDY)
-        return content
+        if content.get("fingerprint") == self.fingerprint:
+            return content
+        if replace:
+            self.path.unlink()
+            return None
+        raise MmjsdError(
+            f"{self.path}: belongs to other parameters, data or code; restore them, or start over with "
+            "--replace"
+        )
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from mmjsd import distributed
 from mmjsd.devices import has_matrix_unit
 from mmjsd.errors import in_short
 from mmjsd.training.step import Step
@@ -40,8 +41,11 @@ def compiled(step: Step, inputs: Sequence[Any]) -> str | None:
     try:
         with step.rehearsed():
             step(*inputs)
+        fault = None
     except Exception as error:  # whatever compilers, drivers and torch fail with
-        step.loss = step.objective
         by_compiler = [line.strip() for line in str(error).splitlines() if "error: " in line]
-        return in_short(by_compiler[0] if by_compiler else error)
-    return None
+        fault = in_short(by_compiler[0] if by_compiler else error)
+    # if it works in one process and not in another, none does
+    if fault := next(filter(None, distributed.all_told(fault)), None):
+        step.loss = step.objective
+    return fault

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmjsd import distributed
 from mmjsd.errors import MmjsdError
 from mmjsd.models.weights import not_finite
 from mmjsd.training.history import Row
@@ -21,11 +22,18 @@ class Epoch:
     Args:
         steps: of the epoch.
         device: to accumulate on.
+        share: what this process has of each batch.
         saved: how far it had come when it was saved.
     """
 
-    def __init__(self, steps: int, device: torch.device, saved: dict[str, Any] | None = None):
-        self.steps = steps
+    def __init__(
+        self,
+        steps: int,
+        device: torch.device,
+        share: distributed.Share,
+        saved: dict[str, Any] | None = None,
+    ):
+        self.steps, self.share = steps, share
         self.losses = torch.zeros(steps, device=device)
         self.terms: list[str] = []
         self.sums = torch.zeros(0, device=device)
@@ -34,7 +42,7 @@ class Epoch:
             self.losses, self.sums = saved["losses"].to(device), saved["sums"].to(device)
             self.terms, self.done = saved["terms"], saved["steps"]
             self.started -= saved["seconds"]
-        self.first = self.done
+        self.first = self.summed = self.done
         self.values: Tensor | None = None
 
     def add(self, outcome: Outcome) -> None:
@@ -45,8 +53,18 @@ class Epoch:
             self.sums = self.sums if len(self.sums) else values.new_zeros(len(self.terms))
         self.values[self.done - self.first] = values
         self.losses[self.done] = values[0]
-        self.sums += values[1 : len(self.terms) + 1]
         self.done += 1
+
+    def _sum_up(self) -> None:
+        """Add the steps since the last time, of which no process knows the others' shares."""
+        assert self.values is not None
+        steps = slice(self.summed - self.first, self.done - self.first)
+        told = self.values[steps, : 1 + len(self.terms)]
+        told.copy_(distributed.averaged(told, self.share))
+        self.losses[self.summed : self.done] = told[:, 0]
+        for row in told[:, 1:]:
+            self.sums += row
+        self.summed = self.done
 
     @property
     def seconds(self) -> float:
@@ -55,6 +73,7 @@ class Epoch:
 
     def state(self) -> dict[str, Any]:
         """Tell how far it has come, to go on from."""
+        self._sum_up()
         return {
             **{"losses": self.losses, "terms": self.terms, "sums": self.sums},
             **{"steps": self.done, "seconds": self.seconds},
@@ -62,6 +81,7 @@ class Epoch:
 
     def row(self, epoch: int, batch_size: int) -> Row:
         """Sum it up as a row of the history; the number of the epoch counts from 0."""
+        self._sum_up()
         seconds = self.seconds
         return (
             {"epoch": epoch + 1, "loss": self.losses.mean().item()}
@@ -80,6 +100,7 @@ class Epoch:
         Raises:
             MmjsdError: a loss, term, gradient or weight was not.
         """
+        self._sum_up()
         assert self.values is not None
         fault, terms = None, self.terms
         checked = torch.isfinite(self.values[: self.done - self.first])

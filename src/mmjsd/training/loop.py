@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmjsd import distributed
 from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
@@ -41,6 +42,9 @@ def train(
     after_epoch: Callable[[list[Row], MultimodalVAE], None] = lambda *_: None,
 ) -> None:
     """Train and write `model.safetensors` and `history.csv` into the folder.
+
+    Of several processes (:func:`mmjsd.distributed.joined`), each calls this and computes its share of every
+    batch on a device of its own; the first writes the files.
 
     After every epoch, within long ones, and before the end that a signal asks for, `checkpoint.pt` is
     replaced. Where there is one, training goes on from it exactly: the same parameters, optimiser, order of
@@ -79,25 +83,36 @@ def train(
     data = (ResidentSplit if fits(split, budget) else StreamedSplit)(split, device)
     size = min(run.batch_size, len(data))
     steps = len(data) // size
+    if size < distributed.count():
+        raise MmjsdError(
+            f"runs.{name}.processes: must be <= the samples of a batch; datasets.{run.dataset} has {size} "
+            f"(got {distributed.count()})"
+        )
+    share = distributed.Share.of(size)
 
     # model, objective, optimiser
     objective: Any = build(modalities_of(split), run).to(device).to(memory_format=image_layout(device))
+    distributed.synchronise(objective)
     model = objective.model
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
     _refuse_single_sample(model, size, run.dataset)
-    step = Step(objective, optimiser, data, computing, run.gradient_clipping)
-    first = _warmup(run, 0.0, device), *next(data.parts(torch.arange(size)[None]))
+    step = Step(objective, optimiser, data, computing, run.gradient_clipping, share)
+    first = _warmup(run, 0.0, device), *next(data.parts(share.rows(torch.arange(size)[None])))
     is_compiled = repays_compilation(run.compile, run.epochs * steps * size, device) and _compiled(
         step, first, run, name
     )
+    step.loss = distributed.replicated(step.loss)
 
     # where an interrupted training stopped
     how = f"on {device.type} in {precision}, {'compiled' if is_compiled else 'not compiled'}"
     if device.type == "cpu":
         how += f", threads: {torch.get_num_threads()}"
+    if distributed.count() > 1:
+        how += f", processes: {distributed.count()}"
     checkpoint = Checkpoint(folder / "checkpoint.pt", fingerprint, model, optimiser, how, asked_to_end)
     history, saved = checkpoint.resume(device, replace=replace)
-    advance = _captured(step, first, name) if device.type == "cuda" else step
+    can_capture = device.type == "cuda" and distributed.count() == 1
+    advance = _captured(step, first, name) if can_capture else step
 
     title = f"{name} seed {seed}"
     print(f"{title}: {how}, {'captured, ' * (advance is not step)}{data.PLACE}", flush=True)
@@ -107,8 +122,8 @@ def train(
     for number in range(len(history), run.epochs):
         where = f"runs.{name}: epoch {number + 1}"
         at_start = random_state(device)
-        order = data.shuffled(run.batch_size)
-        epoch = Epoch(steps, device, saved)
+        order = share.rows(data.shuffled(run.batch_size))
+        epoch = Epoch(steps, device, share, saved)
         if saved:  # the order is drawn again, what follows it is as it was
             restore_random_state(saved["random"], device)
             saved = None
@@ -124,6 +139,8 @@ def train(
         checkpoint.save(random_state(device), history)
         after_epoch(history, model)
     progress.close()
+    if distributed.rank() > 0:
+        return
 
     write_history(folder / "history.csv", history)
     save_model(

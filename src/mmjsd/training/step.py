@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
+from mmjsd import distributed
 from mmjsd.data.batches import Batch, ResidentSplit, StreamedSplit
 from mmjsd.objectives import Loss, Objective
 from mmjsd.training.checkpoint import random_state, restore_random_state
@@ -21,7 +22,8 @@ class Outcome(NamedTuple):
     terms: list[str]
     """Names of the terms of the loss."""
     values: Tensor
-    """(1 + terms + parameters,): the loss, each term, and the norm of the gradient of each parameter."""
+    """(1 + terms + parameters,): the loss and each term, of the share of this process, and the norm of the
+    gradient of each parameter."""
 
 
 class Step:
@@ -36,6 +38,7 @@ class Step:
         data: makes the batch of a part.
         computing: context of the forward pass, its precision.
         clipping: largest norm of the gradient of all parameters together; None: any.
+        share: what this process has of each batch.
     """
 
     def __init__(
@@ -45,19 +48,20 @@ class Step:
         data: ResidentSplit | StreamedSplit,
         computing: Any,
         clipping: float | None,
+        share: distributed.Share,
     ):
         self.objective, self.model, self.optimiser = objective, objective.model, optimiser
         self.loss: Callable[[Batch, Tensor | float], Loss] = objective
-        """The objective, or what it was compiled to."""
-        self.data, self.computing, self.clipping = data, computing, clipping
+        """The objective, or what it was compiled to, and its gradients averaged over the processes."""
+        self.data, self.computing, self.clipping, self.share = data, computing, clipping, share
 
     def __call__(self, warmup: Tensor | float, *part: Tensor) -> Outcome:
         """Make the step of a part; beta is times `warmup`."""
         batch = self.data.batch(*part)
-        with self.computing:
+        with self.computing, distributed.sharing(self.share):
             loss = self.loss(batch, warmup)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.loss.backward()
+        loss.loss.backward(self.share.weight(loss.loss))
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norms = torch._foreach_norm(gradients)
         if self.clipping is not None:
