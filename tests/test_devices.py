@@ -12,12 +12,14 @@ from mmjsd.devices import (
     autocast,
     image_layout,
     memory_budget,
+    own_device,
     pick_device,
     pick_precision,
     pins_memory,
     widest_float,
 )
 from mmjsd.errors import MmjsdError
+from mmjsd.variables import Member
 from support.pretended import pretended_gpu
 
 GIB = 2**30
@@ -126,6 +128,27 @@ def test_a_device_that_is_not_there(monkeypatch, wanted):
         pytest.raises(MmjsdError, match=rf"^device: {wanted} is not there \(found: cuda:0, cuda:1\); use"),
     ):
         pick_device(wanted)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cuda"])
+def test_each_of_several_processes_has_a_gpu_of_its_own(monkeypatch, wanted):
+    monkeypatch.setattr(devices, "member", lambda: Member(5, 6, 1, 2))
+    with pretended_gpu("cuda", free=(GIB, GIB)) as gpu:
+        assert pick_device(wanted) == torch.device("cuda", 1)
+        assert gpu.current == 1
+        assert pick_device("cpu") == CPU
+        with pytest.raises(
+            MmjsdError, match=r"^processes: 3 on this machine, .* \(there: cuda:0, cuda:1\); set it to 2, or"
+        ):
+            own_device(wanted, 0, 3)
+
+
+def test_several_processes_share_the_memory_of_the_machine(monkeypatch):
+    monkeypatch.setattr(devices.psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
+    monkeypatch.setattr(devices, "_left_in_control_groups", lambda: [])
+    assert memory_budget(CPU) == 4 * GIB
+    monkeypatch.setattr(devices, "member", lambda: Member(0, 2, 0, 2))
+    assert memory_budget(CPU) == 2 * GIB
 
 
 # --- What it can do ---------------------------------------------------------------------------------------

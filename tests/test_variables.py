@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mmjsd.cli import main
-from mmjsd.variables import cores, drop_inherited, set_threads, usable
+from mmjsd.variables import Member, cores, drop_inherited, member, set_threads, usable
 
 DROPPED = """
     MLFLOW_RUN_ID MLFLOW_EXPERIMENT_ID MLFLOW_EXPERIMENT_NAME MLFLOW_RUN_NAME MLFLOW_REGISTRY_URI
@@ -18,7 +18,7 @@ DROPPED = """
 HONOURED = """
     MLFLOW_TRACKING_URI MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_TOKEN MLFLOW_HTTP_REQUEST_MAX_RETRIES
     MLFLOW_S3_ENDPOINT_URL MLFLOW_WORKSPACE MPLCONFIGDIR HDF5_USE_FILE_LOCKING TQDM_DISABLE
-    TORCHINDUCTOR_CACHE_DIR PYTORCH_CUDA_ALLOC_CONF CUDA_VISIBLE_DEVICES AWS_PROFILE HTTPS_PROXY no_proxy
+    TORCHELASTIC_RUN_ID TORCHELASTIC_USE_AGENT_STORE TORCHINDUCTOR_CACHE_DIR PYTORCH_CUDA_ALLOC_CONF CUDA_VISIBLE_DEVICES AWS_PROFILE HTTPS_PROXY no_proxy
     GIT_CONFIG_COUNT GIT_CONFIG_GLOBAL DVC_EXP_NAME DVC_ROOT OPENBLAS_CORETYPE HOME PATH TMPDIR PYTHONPATH
 """
 
@@ -73,3 +73,15 @@ def test_output_in_any_encoding(encoding: str) -> None:
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_several_processes_are_those_of_torchrun_and_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    assert member(own) is None  # a cluster's, for whatever it starts
+    assert member(own | {"TORCHELASTIC_RUN_ID": "x"}) == Member(3, 4, 1, 2)
+    assert member(own | {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "1"}) is None
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert usable(8) == 8
+    for name, value in (own | {"TORCHELASTIC_RUN_ID": "x"}).items():
+        monkeypatch.setenv(name, value)
+    assert (usable(8), usable(3)) == (4, 3)

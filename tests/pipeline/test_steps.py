@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.pipeline.steps import Build, Classify, Curves, Track, Train
 from mmjsd.provenance.code import code_digests
-from mmjsd.provenance.records import Product
+from mmjsd.provenance.records import Product, fingerprint
 
 
 def resolved(path: Path, text: str) -> Params:
@@ -277,3 +278,18 @@ def test_every_kind_of_dataset_has_what_the_steps_ask_of_it(kind: str) -> None:
     assert found.MODALITIES
     assert found.LABELS in ("class", "attributes", None)
     assert all(callable(getattr(found, name)) for name in ("build", "find_sources"))
+
+
+def test_unfinished_work_is_continued_by_another_number_of_processes(chosen: Params, tmp_path: Path) -> None:
+    """A record says how many there were; a checkpoint belongs to any."""
+    several = resolved(tmp_path / "several.yaml", TEXT.replace("mmjsd}", "mmjsd, processes: 4, threads: 3}"))
+    step = Train(several, run="js", seed=1)
+    assert (step.processes(), step.cores()) == (4, 12)
+    assert step.product.params["processes"] == 4
+    of_two = resolved(tmp_path / "two.yaml", TEXT.replace("mmjsd}", "mmjsd, processes: 2, threads: 3}"))
+    other = resolved(tmp_path / "other.yaml", TEXT.replace("mmjsd}", "mmjsd, processes: 4, threads: 2}"))
+    own, adjusted, changed = (
+        fingerprint(dataclasses.replace(Train(params, run="js", seed=1).product, inputs=()))
+        for params in (several, of_two, other)
+    )
+    assert own == adjusted != changed
