@@ -106,6 +106,13 @@ class TestFaults:
             ("device: gpu", "device: must be auto, cpu, cuda, cuda:N, mps, xpu or xpu:N (got gpu)"),
             ("device: mps:1", "device: must be auto, cpu, cuda, cuda:N, mps, xpu or xpu:N (got mps:1)"),
             ("device: 3", "device: must be text (got 3)"),
+            ("processes: 0", "processes: must be > 0 (got 0)"),
+            ("processes: 9, batch_size: 8", "processes: must be <= batch_size (got 9 for 8 samples)"),
+            (
+                "processes: 2, device: 'cuda:1'",
+                "processes: each needs a GPU of its own, and device",
+            ),
+            ("processes: 2, device: mps", "processes: each needs a GPU of its own, and device"),
             ("style_weights: 3", "style_weights: must be a mapping (got 3)"),
             ("weights: {mnist: -1}", "weights.mnist: must be >= 0 (got -1)"),
             ("leaning_rate: 1", "leaning_rate: unknown key; did you mean learning_rate?"),
