@@ -98,6 +98,20 @@ def test_a_lock_of_another_host_is_not_taken_for_dead(tmp_path: Path) -> None:
     assert lock.exists()
 
 
+def test_hosts_at_work_know_of_each_other(
+    tmp_path: Path, refused: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one folder, by processes that may have the same number."""
+    with at_work(tmp_path) as alone:
+        assert alone
+        monkeypatch.setattr(locks, "HOST", f"{HOST}-2")
+        locks._flock_fault.cache_clear()
+        with at_work(tmp_path) as second:
+            assert not second
+        monkeypatch.undo()
+    assert [path for path in tmp_path.iterdir() if "lock" in path.name] == []
+
+
 def test_it_is_said_once_that_there_is_no_flock(
     tmp_path: Path, refused: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:

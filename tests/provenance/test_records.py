@@ -253,6 +253,17 @@ class TestReconcile:
         settle(chain, now)
         assert max(path.stat().st_mtime_ns for path in (chain[0].record, chain[0].outputs[0])) < now
 
+    def test_a_fresh_product_from_the_future_is_of_the_present(self, chain: list[Product]) -> None:
+        """As a machine whose clock is ahead leaves it."""
+        make(chain)
+        ahead = time.time_ns() + 3600 * 10**9
+        for path in (chain[0].record, *chain[0].outputs):
+            os.utime(path, ns=(ahead, ahead))
+        assert settle(chain) == ([], [])
+        times = [product.record.stat().st_mtime_ns for product in chain]
+        assert times == sorted(times)
+        assert times[-1] < ahead
+
     def test_times_in_order_are_left_alone(self, chain: list[Product]) -> None:
         make(chain)
         before = [product.record.stat().st_mtime_ns for product in chain]
@@ -265,11 +276,23 @@ class TestTemporaryName:
         path = tmp_path / "file.txt"
         dead = tmp_path / f".file.txt.{HOST}.{2**22 + 1}.tmp"
         alive = tmp_path / f".file.txt.{HOST}.{os.getppid()}.tmp"
-        elsewhere = tmp_path / f".file.txt.another-host.{2**22 + 1}.tmp"
-        for left in (dead, alive, elsewhere):
+        elsewhere = [
+            tmp_path / f".file.txt.{host}.{2**22 + 1}.tmp" for host in ("another-host", f"{HOST}.cluster")
+        ]
+        for left in (dead, alive, *elsewhere):
             left.touch()
         assert temporary_name(path).parent == tmp_path
-        assert sorted(tmp_path.glob(".*")) == sorted([alive, elsewhere])
+        assert sorted(tmp_path.glob(".*")) == sorted([alive, *elsewhere])
+
+    def test_two_hosts_write_under_two_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Their processes may have the same number."""
+        here = temporary_name(tmp_path / "file.txt")
+        monkeypatch.setattr(files, "HOST", f"{HOST}-2")
+        there = temporary_name(tmp_path / "file.txt")
+        assert here != there
+        here.touch()
+        assert temporary_name(tmp_path / "file.txt") == there
+        assert here.exists()
 
 
 class TestAtomicWrite:

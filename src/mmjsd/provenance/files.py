@@ -24,15 +24,17 @@ def temporary_name(path: Path) -> Path:
     """
     ours = f".{path.name}.{HOST}."  # of processes elsewhere nothing is known
     for left in path.parent.glob(f"{glob.escape(ours)}*.tmp"):
-        if not _is_alive(left.name.removeprefix(ours).removesuffix(".tmp")):
+        process = left.name.removeprefix(ours).removesuffix(".tmp")
+        # else of a host whose name begins with that of this one, as node1.cluster does with node1
+        if process.isdecimal() and not _is_alive(int(process)):
             left.unlink(missing_ok=True)
     return path.with_name(f"{ours}{os.getpid()}.tmp")
 
 
-def _is_alive(process: str) -> bool:
+def _is_alive(process: int) -> bool:
     try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # somebody else's
         pass

@@ -18,8 +18,8 @@ _SHOWN = 5
 def reconcile(products: Iterable[Product], now: int, log: Callable[[str], None]) -> list[Product]:
     """Make the file times of products agree with their records.
 
-    A fresh one that is older than what it is made from gets the present as its time, and a stale one from the
-    future a second before.
+    A fresh one that is older than what it is made from, or from the future, as a machine whose clock is ahead
+    leaves it, gets the present as its time, and a stale one from the future a second before.
 
     Args:
         products: in topological order.
@@ -58,9 +58,10 @@ def _renew(product: Product, records: Iterable[Path], now: int) -> None:
         (max(path.stat().st_mtime_ns, path.lstat().st_mtime_ns) for path in (*product.needed, *records)),
         default=0,
     )
-    made = _made(product)
-    if min(path.lstat().st_mtime_ns for path in made) < asked:
-        _date(made, max(now, asked))
+    made, latest = _made(product), max(now, asked)
+    times = [path.lstat().st_mtime_ns for path in made]
+    if min(times) < asked or max(times) > latest:
+        _date(made, latest)
 
 
 def _made(product: Product) -> list[Path]:
