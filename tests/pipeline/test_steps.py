@@ -252,6 +252,16 @@ def test_a_step_uses_a_gpu_where_there_is_one(tmp_path: Path, monkeypatch: pytes
     assert [pipeline.gpus(device) for device in devices] == [1, 0, 1, 1, 1, 1]
 
 
+def test_the_submitting_machine_does_not_say_what_gpus_a_cluster_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "Path", lambda path: tmp_path if path == "/dev" else Path(path))
+    devices = ("auto", "cpu", "cuda", "cuda:1")
+    assert [pipeline.gpus(device, elsewhere=True) for device in devices] == [0, 0, 1, 1]
+    (tmp_path / "nvidia0").touch()
+    assert [pipeline.gpus(device, elsewhere=True) for device in devices] == [0, 0, 1, 1]
+
+
 def test_a_step_asks_for_the_cores_that_it_keeps_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

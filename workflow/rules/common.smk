@@ -42,10 +42,12 @@ if sys.dont_write_bytecode or not os.access(sysconfig.get_path("purelib"), os.W_
 from mmjsd import params
 from mmjsd.errors import MmjsdError, in_a_line
 from mmjsd.pipeline import PUBLISHED, STEPS, Step, gpus, steps
-from mmjsd.provenance.locks import at_work
+from mmjsd.provenance.locks import HOST, at_work
 from mmjsd.provenance.reconcile import reconcile
 from mmjsd.provenance.records import discard_unfinished
 
+# `--jobs` of a profile for a cluster: its jobs run on machines of which this one knows nothing
+ELSEWHERE = workflow.resource_settings.nodes is not None
 OPTIONS = {"published": Path(workflow.basedir) / PUBLISHED}
 
 shell.prefix(
@@ -99,7 +101,7 @@ try:
         STALE = {product.name for product in reconcile(PRODUCTS, NEWER.stat().st_mtime_ns, tell)}
 except (MmjsdError, OSError) as fault:
     # as it is: raised, it would come with a traceback of this file
-    tell(in_a_line(fault))
+    tell(f"{HOST}: {in_a_line(fault)}" if workflow.remote_exec else in_a_line(fault))
     sys.exit(1)
 
 
@@ -169,6 +171,11 @@ def chosen(step, wildcards):
 
 def of_step(step, tell):
     return lambda wildcards: tell(chosen(step, wildcards))
+
+
+def more_each_time(amount):
+    """Resource function: a job that was killed for it is submitted with more of it, as `retries` of a profile says."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def needs(step):

@@ -25,7 +25,8 @@ for step, products in by_step().items():
             priority: step.priority
             threads: of_step(step, Step.cores)
             resources:
-                mem_mb=step.memory,
-                gpu=of_step(step, lambda step: gpus(step.device()) * step.processes()),
+                mem_mb=more_each_time(step.memory),
+                runtime=more_each_time(step.runtime),
+                gpu=of_step(step, lambda step: gpus(step.device(), elsewhere=ELSEWHERE) * step.processes()),
             shell:
                 "mmjsd {params.command} --params {params.file:q} 2>&1 | tee {log}"

@@ -46,7 +46,9 @@ class Step:
     adjustable: ClassVar[tuple[str, ...]] = ()
     """Parameters with other values of which unfinished work is continued."""
     memory: ClassVar[int] = 1000
-    """Megabytes it may take."""
+    """Megabytes it may take; a scheduler that kills it for more is asked for more the next time."""
+    runtime: ClassVar[int] = 30
+    """Minutes it may take; likewise."""
     priority: ClassVar[int] = 0
     """Of the jobs that can start, those of the highest are first: long ones, so that none is left alone."""
 

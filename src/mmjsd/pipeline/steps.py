@@ -50,7 +50,7 @@ class Build(Step):
     help = "build the store of a dataset"
     message = "building the store of {dataset}"
     folder, record, log = "data", "{dataset}.record.json", "{dataset}/data"
-    memory = 4000
+    memory, runtime = 4000, 120
     priority = 1
 
     def outputs(self) -> list[str]:
@@ -107,7 +107,7 @@ class Classify(Step):
     message = "training the {modality} classifier of {dataset}"
     folder, record = "results/{dataset}/classifiers/{modality}", "record.json"
     log = "{dataset}/classifiers/{modality}"
-    memory = 4000
+    memory, runtime = 4000, 120
 
     def __init__(self, params: Params, options: Any = None, **keys: Any):
         super().__init__(params, options, **keys)
@@ -157,7 +157,7 @@ class _OfRun(Step):
 
     keys = ("run", "seed")
     folder = _RUN_FOLDER
-    memory = 4000
+    memory, runtime = 4000, 120
 
     @classmethod
     def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
@@ -186,6 +186,7 @@ class Train(_OfRun):
     record, log = "training.record.json", "{dataset}/{run}/seed-{seed}/train"
     adjustable = tuple(Run.ADJUSTABLE)
     priority = 1
+    runtime = 480
     options: ClassVar = {
         "--replace": {"action": "store_true", "help": "discard unfinished work of other parameters"}
     }
