@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from support.disturbed import leftovers, logged, numbers
+from support.mlflow_server import server
 from support.project import Project, finished
 from support.serving import server
 
