@@ -22,10 +22,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="steps that tests/reliability/test_kill.py kills")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is no part of the inner loop, and put it first: its files take longest."""
     here = Path(__file__).parent
     for item in items:
+        if item.get_closest_marker("slurm") and "slurm" not in config.getoption("markexpr"):
+            command = "uv run --extra slurm pytest -n 0 -m slurm tests/cluster"
+            item.add_marker(pytest.mark.skip(reason=f"takes minutes: `{command}`"))
         parts = item.path.relative_to(here).parts
         if {"workflow", "reliability", "test_faces_end_to_end.py"} & {*parts} or (
             {"made", "project", "evaluated"} & {*getattr(item, "fixturenames", ())}
