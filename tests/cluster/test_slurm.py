@@ -73,7 +73,7 @@ def test_a_sweep_whose_jobs_are_cancelled_and_requeued(cluster: Slurm, tmp_path:
     local, remote = (Project(tmp_path / name) for name in ("local", "remote"))
     for project in (local, remote):
         project.folder.mkdir()
-        project.write(sweep(epochs=300))
+        project.write(sweep(epochs=150))
     assert (outcome := local.snakemake()).code == 0, outcome.output
 
     cancelled, requeued = RUNS
@@ -99,7 +99,7 @@ def test_a_sweep_whose_jobs_are_cancelled_and_requeued(cluster: Slurm, tmp_path:
     for run in (cancelled, requeued):
         epochs = epochs_of(training_log(remote, run))
         assert epochs[0] > 1, "trained from the beginning"
-        assert epochs[-1] == 300
+        assert epochs[-1] == 150
 
     expected, made = numbers(local.folder), numbers(remote.folder)
     assert made.keys() == expected.keys()
