@@ -42,7 +42,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 def start(project: Project, cluster: Slurm, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     profile = ("--profile", str(REPOSITORY / "profiles/slurm"), *OPTIONS)
-    return project.start_snakemake(*profile, *arguments, **cluster.environment, **environment)
+    process = project.start_snakemake(*profile, *arguments, **cluster.environment, **environment)
+    STARTED.append(process)
+    return process
+
+
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """None that a test started lives on, should it fail."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
 
 
 def folder_of(project: Project, run: str) -> Path:
