@@ -7,7 +7,6 @@ from pathlib import Path
 from support.disturbed import leftovers, logged, numbers
 from support.mlflow_server import server
 from support.project import Project, finished
-from support.serving import server
 
 #: Eight processes that log the same run under other names, all at once.
 EIGHT = """

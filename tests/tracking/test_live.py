@@ -26,8 +26,8 @@ from mmjsd.tracking.begun import NOTE, unfinished_run
 from mmjsd.tracking.live import logging_live
 from mmjsd.tracking.runs import track
 from mmjsd.training.history import Row, read_history, write_history
+from support.mlflow_server import server
 from support.project import SMALLEST, Project, finished
-from support.serving import server
 
 FOLDER = Path("results/tiny/js/seed-1")
 NAMES: dict[str, Any] = {"experiment": "tiny", "key": "tiny/js/1", "name": "js"}
