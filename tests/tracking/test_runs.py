@@ -264,6 +264,13 @@ def test_runs_of_other_commits_and_experiments_stay(folder: Path, monkeypatch: p
     assert found.info.run_name == "js"
 
 
+def test_an_experiment_is_of_models_and_not_of_traces(folder: Path) -> None:
+    """Else MLflow's pages open with an overview of language models, on which there is nothing."""
+    track(folder)
+    tags = client().get_experiment_by_name("digits").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
 # --- What else there is in the process and its environment --------------------------------------------------
 
 
