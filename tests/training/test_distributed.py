@@ -93,7 +93,7 @@ def project(stores, tmp_path, monkeypatch) -> Path:
     run = {"dataset": "digits", "objective": "mmjsd", "processes": 2, "epochs": 10_000}
     params = {
         "datasets": {"digits": {"kind": "mnist_svhn_text", "options": options}},
-        "training": {"batch_size": 32, "device": "cpu", "threads": 1, "precision": "float32"},
+        "training": {"batch_size": 32, "device": "cpu", "precision": "float32", **QUIETLY},
         "runs": {"pair": run},
     }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
@@ -134,6 +134,7 @@ def wait_for_the_end(pids: list[int]) -> None:
         time.sleep(0.05)
 
 
+QUIETLY = {"threads": 1, "tracking": "after"}
 SAVED = "results/digits/pair/seed-1/checkpoint.pt: saved; the same command goes on from there"
 
 
