@@ -34,6 +34,15 @@ def test_metrics_file(store, results):
     assert first["coherence/conditional/mean"] == pytest.approx(
         np.mean([v for k, v in first.items() if k.count("/") == 3 and k.startswith("coherence/conditional")])
     )
+    cross = {}
+    for key, value in first.items():
+        *_, given, target = key.split("/")
+        if key.startswith("coherence/conditional/") and target not in given and target != "mean":
+            cross.setdefault(given.count("-") + 1, []).append(value)
+    assert {size: len(values) for size, values in cross.items()} == {1: 6, 2: 3}
+    for size, values in cross.items():
+        assert first[f"coherence/cross/{size}"] == pytest.approx(np.mean(values))
+    assert first["coherence/cross/mean"] == pytest.approx(np.mean([*map(np.mean, cross.values())]))
     assert first["meta/data_source"] == "standin"
     # after few steps, but the data are easy: ten classes that differ in every modality
     assert first["representation/accuracy/text"] > 0.3

@@ -22,9 +22,10 @@ __all__ = ["compute", "conditional_logits", "random_logits"]
 TITLE = "Coherence"
 READING = (
     "Shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often modality j, "
-    "generated from the modalities A, shows the class that A has, as the classifier of j sees it. A "
-    "coherence means little where that classifier is weak, and random coherence also counts samples that "
-    "are no class at all as long as the classifiers agree. Of attributes it is the mean average "
+    "generated from the modalities A, shows the class that A has, as the classifier of j sees it; "
+    "`coherence/cross/k` is its mean over all A of k modalities and all j outside of them. A coherence "
+    "means little where that classifier is weak, and random coherence also counts samples that are no "
+    "class at all as long as the classifiers agree. Of attributes it is the mean average "
     "precision of what the classifiers see in the generated modality; metrics.json has each."
 )
 HEADLINE = {
@@ -51,13 +52,20 @@ def compute(
         return {}
     found: dict[str, float] = {}
     scores = []
+    cross: dict[int, list[float]] = {}
     for subset in judged.subsets:
         samples, given = test.complete(subset)[:test_samples], name_of(subset)
         for name, logits in conditional_logits(judged.classifiers, test, subset, samples).items():
             score = scorer.score(logits, test.labels[samples])
             found |= named(score, f"coherence/conditional/{given}/{name}", f"coherence/{given}/{name}")
             scores.append(score.value)
+            if name not in subset:
+                cross.setdefault(len(subset), []).append(score.value)
     found["coherence/conditional/mean"] = mean(scores)
+    by_size = {size: mean(values) for size, values in cross.items()}
+    found |= {f"coherence/cross/{size}": value for size, value in by_size.items()}
+    if by_size:  # of a single modality there is no other
+        found["coherence/cross/mean"] = mean(by_size.values())
     agreement = scorer.agreement(random_logits(judged.model, judged.classifiers, random_samples))
     return found | named(agreement, "coherence/random", "coherence/random")
 
