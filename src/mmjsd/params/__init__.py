@@ -15,6 +15,7 @@ from pydantic import ValidationError, create_model
 from mmjsd.errors import MmjsdError
 from mmjsd.params import faults, sweeps
 from mmjsd.params.faults import Place
+from mmjsd.params.locations import located
 from mmjsd.params.model import (
     Dataset,
     Evaluation,
@@ -147,7 +148,11 @@ class _Resolver:
 
     def dataset(self, name: str, raw: Any) -> Dataset:
         kind = self.chosen(_mapping(raw).get("kind"), "datasets", f"datasets.{name}.kind")
-        return self.section(dataset_model(kind), raw, Place(f"datasets.{name}"))
+        before = len(self.lines)
+        dataset = self.section(dataset_model(kind), raw, Place(f"datasets.{name}"))
+        if kind and len(self.lines) == before:
+            self.tell(*faults.dataset_faults(name, dataset))
+        return dataset
 
     def run(self, raw: Any, place: Place) -> Run:
         own, shared = _mapping(raw), _mapping(self.raw.get("training"))
@@ -234,10 +239,8 @@ class _Resolver:
         for fault in found:
             inner = fault["loc"]
             if not (inner and inner[0] in silent):
-                of_options = len(inner) > 1 and inner[0] == "options"
-                known: Any = model.model_fields["options"].annotation if of_options else model
-                names = getattr(known, "model_fields", {})
-                self.tell(faults.explain(fault, names, place.of(*inner)))
+                keys, names = located(model, inner)
+                self.tell(faults.explain(fault, names, place.of(*keys)))
         faulty = {fault["loc"][0] for fault in found if fault["loc"]}
         sound = {key: value for key, value in _mapping(raw).items() if key not in faulty}
         if "private_latent" in faulty:

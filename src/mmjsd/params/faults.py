@@ -6,16 +6,19 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mmjsd import registry
 from mmjsd.errors import choice_of, did_you_mean
 from mmjsd.params import sweeps
 from mmjsd.params.model import Dataset, Evaluation, Params, Run, all_options, run_model
+from mmjsd.params.sources import ORIGINS
 from mmjsd.params.types import Weights
-from mmjsd.registry import entries, options_of
+from mmjsd.registry import entries, options_of, resolve
 
 __all__ = [
     "ENOUGH",
     "Place",
     "cross_faults",
+    "dataset_faults",
     "exclude_faults",
     "explain",
     "name_fault",
@@ -33,6 +36,9 @@ ENOUGH = 100
 """Lines on one sweep: its other runs are left alone, for a short file can give thousands of them as many."""
 #: What lies beside the folders that datasets and runs give their names to.
 _TAKEN = re.compile(r"classifiers|figures|metrics|.*\.(csv|html|json|md|tsv)")
+
+#: How a source is named that is one of these.
+_ORIGIN = {"standin": "standin", "download": "download", "folder": "an existing folder"}
 
 _LIMITS = {
     "greater_than": (">", "gt"),
@@ -76,6 +82,12 @@ def explain(fault: Mapping[str, Any], known: Collection[str], where: str) -> str
             return f"{where}: unknown key; {did_you_mean(str(fault['loc'][-1]), known)}"
         case "missing":
             return f"{where}: is needed"
+        case "union_tag_not_found":
+            return f"{where}.{context['discriminator'][1:-1]}: is needed"
+        case "union_tag_invalid":
+            where = f"{where}.{context['discriminator'][1:-1]}"
+            known, got = re.findall(r"'([^']*)'", context["expected_tags"]), context["tag"]
+            message = f"must be {choice_of(known)}; {did_you_mean(got, known)}"
         case kind if kind in _LIMITS:
             sign, key = _LIMITS[kind]
             message = f"must be {sign} {context[key]:g}"
@@ -151,9 +163,15 @@ def cross_faults(params: Params, places: Mapping[str, Place]) -> Iterator[str]:
     yield from _name_faults("runs", [name for name, place in places.items() if not place.varied])
     yield from _name_faults("sweeps", params.sweeps)
     for name, dataset in params.datasets.items():
-        if dataset.origin == "folder" and not os.path.isdir(dataset.source):
+        known = getattr(dataset, "kind", None) in entries("datasets")
+        origins = registry.constant_of("datasets", dataset.kind, "ORIGINS", ORIGINS) if known else ORIGINS
+        if dataset.origin not in origins or (
+            dataset.origin == "folder" and not os.path.isdir(dataset.source)
+        ):
             got = repr(_short(dataset.source)) if len(dataset.source) > 60 else repr(dataset.source)
-            yield f"datasets.{name}.source: must be standin, download or an existing folder (got {got})"
+            *words, last = [_ORIGIN[origin] for origin in origins]
+            choice = " or ".join([", ".join(words), last] if words else [last])
+            yield f"datasets.{name}.source: must be {choice} (got {got})"
     told: dict[str, set[str]] = {}
     for name, run in params.runs.items():
         place = places[name]
@@ -163,6 +181,12 @@ def cross_faults(params: Params, places: Mapping[str, Place]) -> Iterator[str]:
             line = f"{place.of(*key.split('.', 1))}:{rest}"
             lines.add(line)
             yield line
+
+
+def dataset_faults(name: str, dataset: Dataset) -> Iterator[str]:
+    """Tell what its kind finds wrong with options that are sound one by one."""
+    find = getattr(resolve("datasets", dataset.kind), "faults", None)
+    yield from (f"datasets.{name}.options.{line}" for line in (find(dataset.options) if find else ()))
 
 
 def _embedding_faults(evaluation: Evaluation) -> Iterator[str]:
@@ -206,6 +230,8 @@ def _run_faults(run: Run, datasets: Mapping[str, Dataset]) -> Iterator[str]:
 
 
 def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
+    if not modalities:  # of a dataset whose options are at fault, which is told already
+        return
     known_objective = getattr(run, "objective", None) in entries("objectives")
     options = options_of("objectives", run.objective) if known_objective else all_options("objectives")
     for key, option in options.items():

@@ -24,6 +24,7 @@ __all__ = [
     "Training",
     "all_options",
     "dataset_model",
+    "described",
     "evaluation_model",
     "fields",
     "run_model",
@@ -38,7 +39,7 @@ class Dataset(Section):
     source: Annotated[str, Field(min_length=1)] = "standin"
     """`standin` (generated offline), `download` (the official files), or a folder that holds them."""
     seed: Seed = 0
-    """Seed of the stand-in and of the pairing."""
+    """Seed of the stand-in, of the pairing, and of a split that is drawn."""
     options: Section = Section()
 
     @property
@@ -52,14 +53,19 @@ class Dataset(Section):
         return effective(self.source, self.options.model_dump())
 
     @property
+    def described(self) -> Any:
+        """Its kind, as its options describe it."""
+        return described(self.kind, self.own_options)
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities, in the order of the store."""
-        return tuple(resolve("datasets", self.kind).MODALITIES)
+        return tuple(self.described.MODALITIES)
 
     @property
     def labels(self) -> str | None:
         """`class`, `attributes`, or None where there are none."""
-        return resolve("datasets", self.kind).LABELS
+        return self.described.LABELS
 
 
 class Training(Section):
@@ -175,6 +181,16 @@ class Params(Section):
     sweeps: Annotated[dict[str, Any], Field(min_length=1)] = Field(default_factory=dict)
     """Key -> what its runs share, and the values of what they differ in. Each combination is a run, named
     as digits-beta=1.0-objective=mvae."""
+
+
+def described(kind: str, options: Mapping[str, Any]) -> Any:
+    """Import a kind of dataset; where its modalities depend on its options, as these describe it.
+
+    Raises:
+        MmjsdError: there is no such kind.
+    """
+    module = resolve("datasets", kind)
+    return module.of(options) if hasattr(module, "of") else module
 
 
 @cache

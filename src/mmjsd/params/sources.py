@@ -5,11 +5,12 @@ That is asked nowhere else.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-__all__ = ["Origin", "effective", "origin", "place_of"]
+__all__ = ["ORIGINS", "Origin", "effective", "origin", "place_of"]
 
 Origin = Literal["standin", "download", "folder"]
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
 
 def origin(source: str) -> Origin:

@@ -63,9 +63,7 @@ class Build(Step):
         if dataset.origin == "folder":
             # hundreds of thousands of images are not read to see whether they are the same
             folders = [path for path in self._found().values() if path.is_dir()]
-            settings["folders"] = [
-                registry.resolve("datasets", dataset.kind).extent(path) for path in folders
-            ]
+            settings["folders"] = [dataset.described.extent(path) for path in folders]
         return settings
 
     def sources(self) -> dict[str, Path]:
@@ -74,7 +72,7 @@ class Build(Step):
         return {name: path for name, path in sorted(self._found().items()) if path.is_file()}
 
     def _found(self) -> dict[str, Path]:
-        return registry.resolve("datasets", self.dataset.kind).find_sources(Path(self.dataset.source))
+        return self.dataset.described.find_sources(Path(self.dataset.source))
 
     def code(self) -> list[str]:
         kind = registry.reference("datasets", self.dataset.kind)
@@ -719,7 +717,7 @@ def _code_of(run: Run, dataset: Dataset) -> list[str]:
 
 def _is_of(network: str, dataset: Dataset) -> bool:
     """Whether networks may be those of a modality of the dataset, whose shape may not be known yet."""
-    forms = registry.resolve("datasets", dataset.kind).MODALITIES.values()
+    forms = dataset.described.MODALITIES.values()
     return any(form in (network, network.partition(" ")[0]) for form in forms)
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import h5py
 
-from mmjsd import registry
 from mmjsd.errors import MmjsdError
+from mmjsd.params.model import described
 from mmjsd.params.sources import place_of
 from mmjsd.provenance.files import sha256_file
 from mmjsd.provenance.records import read_record
@@ -99,7 +99,7 @@ def _link(root: Path, record: Path, content: Mapping[str, Any]) -> Link:
 
 def _sources(store: Path, content: Mapping[str, Any]) -> Iterator[File]:
     """What the store was built from, as it says itself, and what is there of that."""
-    builder = registry.resolve("datasets", content["params"]["kind"])
+    builder = described(content["params"]["kind"], content["params"].get("options", {}))
     root = store.parents[1]
     source = content["params"].get("source", "folder")
     places = [] if source == "folder" else [root / place_of(source, store.stem)]

@@ -4,10 +4,12 @@ A kind is a module of the group ``datasets`` of :mod:`mmjsd.registry` with the n
 quick to import: what reads, draws or downloads is imported when it is needed.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mmjsd import registry
+from mmjsd.params.sources import Origin
 
 __all__ = ["Kind", "kind_of"]
 
@@ -21,6 +23,17 @@ class Kind(Protocol):
     """What its samples are labelled with."""
     ON_ALL_CORES: bool
     """Whether it builds by one process a core (by one alone, if it does not say)."""
+    ORIGINS: tuple[Origin, ...]
+    """What its source may be (a stand-in, a download or a folder, if it does not say)."""
+
+    def of(self, options: Mapping[str, Any]) -> "Kind":
+        """Describe a dataset with these options, where modalities, labels or files depend on them.
+
+        Of what it returns all but `build` is used, of a kind without this function the kind itself.
+        """
+
+    def faults(self, options: Any) -> Iterator[str]:
+        """Tell what is wrong with options that are sound one by one, each as `key: fault`, if it has to."""
 
     def find_sources(self, folder: str | Path) -> dict[str, Path]:
         """Find the source files in a folder: name of each, as the store records it -> its path.
