@@ -5,9 +5,12 @@ import math
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
 
 from mmjsd.data.text import PADDING, attribute_texts
 from mmjsd.devices import as_float64
+from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.keys import ATTRIBUTES
 from mmjsd.modalities.text import ALPHABET
 from mmjsd.reporting.canvas import Drawn, draw, note, sheets
@@ -34,7 +37,7 @@ def attributes(shown: Shown) -> Drawn:
         "Conditional coherence": "coherence/",
         "Random": "coherence/random",
     }
-    figure = Figure(figsize=(11, 0.19 * len(names) + 1.6), layout="constrained")
+    figure = Figure(figsize=(11, max(3.0, 0.19 * len(names) + 1.6)), layout="constrained")
     for ax, (title, start) in zip(figure.subplots(1, 3, sharey=True), panels.items(), strict=True):
         ax.barh(places, columns["frequency"][order], color="0.88", label="frequency")
         plotted = [key for key in columns if key.startswith(start) and (key == start or "random" not in key)]
@@ -59,12 +62,16 @@ def manipulation(shown: Shown) -> Drawn:
     """Draw what becomes of faces when one word of their texts is changed."""
     model, test, classes = shown.trained.model, shown.trained.test, shown.trained.classes
     modalities = shown.modalities
-    texts = [name for name, m in model.modalities.items() if m.kind == "text"]
     image = next((name for name, m in model.modalities.items() if m.kind == "image"), None)
-    if image is None or not texts:
-        return note("manipulation", "Not drawn: there is no image, or no text whose words could be changed.")
     chosen = test.complete(modalities)[:8]
     labels = test.labels[chosen].cpu().numpy()
+    texts = [
+        name
+        for name, m in model.modalities.items()
+        if m.kind == "text" and _names_attributes(test.inputs(name, chosen), labels, classes)
+    ]
+    if image is None or not texts:
+        return note("manipulation", "Not drawn: there is no image, or no text that names the attributes.")
     # the attributes that are neither rare nor general can be both added and removed
     frequency = as_float64(test.labels).mean(0).cpu().numpy()
     changed = np.sort(np.argsort(np.abs(frequency - 0.25))[:12])
@@ -73,9 +80,8 @@ def manipulation(shown: Shown) -> Drawn:
     repeated = chosen.repeat_interleave(len(changed) + 1)
     values = {name: test.inputs(name, repeated) for name in modalities}
     for name in texts:
-        # where the given text starts, for a shift would be a change of its own
-        start = (values[name] != ALPHABET.index(PADDING)).int().argmax(1).cpu().numpy()
-        words = attribute_texts(edited.reshape(-1, len(classes)), classes, start)
+        # from where the given text starts, for a shift would be a change of its own
+        words = attribute_texts(edited.reshape(-1, len(classes)), classes, *_place(values[name]))
         values[name] = torch.tensor(words.astype(np.int64), device=model.device)
     posterior = model.posterior(model.encode(values).shared, modalities).select().mean
     style = test.private_of(image, repeated).mean
@@ -93,3 +99,16 @@ def manipulation(shown: Shown) -> Drawn:
         "missing and removed where it is present. Shared latent: posterior mean given both; private latent: "
         "the image's.",
     )
+
+
+def _place(texts: Tensor) -> tuple[NDArray[np.int64], int]:
+    """Where each of the texts (N, L) starts behind its padding, and L."""
+    return (texts != ALPHABET.index(PADDING)).int().argmax(1).cpu().numpy(), texts.shape[1]
+
+
+def _names_attributes(texts: Tensor, labels: NDArray[np.uint8], classes: list[str]) -> bool:
+    """Tell whether texts (N, L) are the names of the attributes (N, A), as those of CelebA are."""
+    try:
+        return np.array_equal(texts.cpu().numpy(), attribute_texts(labels, classes, *_place(texts)))
+    except MmjsdError:  # names that cannot be written in the alphabet
+        return False
