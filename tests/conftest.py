@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             command = "uv run --extra slurm pytest -n 0 -m slurm tests/cluster"
             item.add_marker(pytest.mark.skip(reason=f"takes minutes: `{command}`"))
         parts = item.path.relative_to(here).parts
-        if {"workflow", "reliability", "test_faces_end_to_end.py"} & {*parts} or (
+        if {"workflow", "reliability", "test_faces_end_to_end.py", "test_table_end_to_end.py"} & {*parts} or (
             {"made", "project", "evaluated"} & {*getattr(item, "fixturenames", ())}
         ):
             item.add_marker("e2e")

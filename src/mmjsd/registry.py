@@ -42,6 +42,7 @@ BUILT_IN = {
     "datasets": {
         "mnist_svhn_text": "mmjsd.data.kinds.mnist_svhn_text",
         "celeba": "mmjsd.data.kinds.celeba",
+        "table": "mmjsd.data.kinds.table",
     },
     "modalities": {
         "image": "mmjsd.modalities.image",

@@ -66,6 +66,7 @@ def decode(
     shape: Shape,
     *,
     skip: bool,
+    remedy: str = SKIP,
 ) -> Generator[Bytes]:
     """Decode the images that are named in each block, one process a core, and yield them in order.
 
@@ -76,6 +77,7 @@ def decode(
             none. Processes import it by its name.
         shape: Of an image.
         skip: Whether to go on after images that cannot be read.
+        remedy: What people are told to do about one.
 
     Yields:
         uint8 (N, *shape) for each block of N names.
@@ -94,8 +96,8 @@ def decode(
         for names, (values, faults) in zip(blocks, decoded, strict=True):
             for index, (reason, skippable) in sorted(faults.items()):
                 if not (skip and skippable):
-                    remedy = f"; {SKIP}" if skippable else ""
-                    raise MmjsdError(f"{images.place(names[index])} {reason}{remedy}")
+                    what_to_do = f"; {remedy}" if skippable else ""
+                    raise MmjsdError(f"{images.place(names[index])} {reason}{what_to_do}")
                 unreadable[names[index]] = reason
             bar.update(len(names))
             if not unreadable:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from mmjsd import registry
 from mmjsd.data.writing import replacing
 from mmjsd.errors import MmjsdError
-from mmjsd.modalities import Modality, kind_of
+from mmjsd.modalities import RESERVED, Modality, kind_of
 from mmjsd.provenance.files import sha256_file
 
 __all__ = [
@@ -49,9 +49,6 @@ __all__ = [
 
 FORMAT = "mmjsd-multimodal"
 VERSION = 1
-
-#: What else stands where names of modalities do: in a split, among weights, in keys of metrics.
-_RESERVED = {"pairs", "labels", "prior", "mean", "joint", "random"}
 
 
 @dataclass(frozen=True)
@@ -401,8 +398,8 @@ def _fault(modalities: Sequence[str], classes: Sequence[str], splits: Mapping[st
     for names in (modalities, classes):
         if len(set(names)) < len(names):
             return f"a name is given twice in {', '.join(names)}"
-    if bad := [name for name in modalities if name in _RESERVED or not name or set(name) & set("-/")]:
-        taken = ", ".join(sorted(_RESERVED))
+    if bad := [name for name in modalities if name in RESERVED or not name or set(name) & set("-/")]:
+        taken = ", ".join(sorted(RESERVED))
         return f"no modality can be called {bad[0]!r}; choose a name without - and /, and none of {taken}"
     first = next(iter(splits.values()))
     if (

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor, nn
 
-__all__ = ["CELL", "Kind", "Modality", "kind_of"]
+__all__ = ["CELL", "RESERVED", "Kind", "Modality", "kind_of"]
 
 CELL = 0.42
 """Width and height of a cell of a sheet of samples in inches."""
+
+RESERVED = frozenset({"pairs", "labels", "prior", "mean", "joint", "random"})
+"""What else stands where names of modalities do: in a split, among weights, in keys of metrics."""
 
 
 class Kind(Protocol):

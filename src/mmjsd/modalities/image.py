@@ -3,6 +3,7 @@
 import math
 import os
 import warnings
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -79,15 +80,17 @@ _NEARLY_GREY = 8  # levels between the colours of a pixel, as a JPEG of a grey p
 
 
 def prepare(item: Any, shape: Shape) -> tuple[Bytes, str]:
-    """A file, PIL image or array as the store of a modality of this shape has it, and what was changed.
+    """A file, its content, a PIL image or an array as the store of a modality of this shape has it, and what
+    was changed.
 
     Raises:
         Unfit: it cannot be shown to a model as it is.
     """
-    if isinstance(item, (str, os.PathLike)):
+    if isinstance(item, (str, os.PathLike, bytes)):
+        file = BytesIO(item) if isinstance(item, bytes) else os.path.expanduser(item)
         try:
             # of odd headers and large photos Pillow warns; what is wrong with the pixels raises
-            with warnings.catch_warnings(action="ignore"), Image.open(os.path.expanduser(item)) as image:
+            with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
                 return prepare_image(image, shape)
         except FileNotFoundError:
             raise Unfit("no such image file; check the path") from None

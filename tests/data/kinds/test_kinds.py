@@ -13,13 +13,15 @@ from pydantic import TypeAdapter, ValidationError
 from mmjsd import registry
 from mmjsd.data.kinds import kind_of
 from mmjsd.data.store import Store, modalities_of, read_store
+from mmjsd.params.sources import ORIGINS
 from mmjsd.static import options
 
 KINDS = list(registry.entries("datasets"))
+WITH_STANDIN = [kind for kind in KINDS if "standin" in getattr(kind_of(kind), "ORIGINS", ORIGINS)]
 GIVEN = ("source", "source_folder", "seed")
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=WITH_STANDIN)
 def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path, Store]:
@@ -142,7 +144,7 @@ def test_a_kind_is_read_and_imported_without_what_is_slow(kind: str) -> None:
         f"options('{place}:build')\n"
         f"read = '{place}' in sys.modules\n"
         f"import {place}\n"
-        "slow = ('torch', 'torchvision', 'scipy', 'sklearn', 'matplotlib')\n"
+        "slow = ('torch', 'torchvision', 'scipy', 'sklearn', 'matplotlib', 'pyarrow')\n"
         "print(json.dumps([read, [name for name in slow if name in sys.modules]]))\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -1,0 +1,116 @@
+"""From a table of one's own to figures, by the commands a user types: with classes, attributes, nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmjsd.cli import main
+from support.cohort import MODALITIES, write_cohort
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "classes": {"label": "subtype", "modalities": MODALITIES},
+    "attributes": {"labels": ["smoker", "relapse"]},
+    "plain": {"split": "split"},
+}
+for key, names in (("attributes", ("scan", "report")), ("plain", ("rna", "scan"))):
+    OPTIONS[key]["modalities"] = {name: MODALITIES[name] for name in names}
+
+PARAMS: dict[str, Any] = {
+    "datasets": {
+        key: {"kind": "table", "source": "cohort", "options": options} for key, options in OPTIONS.items()
+    },
+    "training": {"shared_latent": 4, "network_width": 0.05, "batch_size": 32, "epochs": 1, "threads": 1},
+    "evaluation": {
+        "train_samples": 50,
+        "random_samples": 20,
+        "quality_samples": 20,
+        "classifier_epochs": 1,
+        "likelihood_pairs": 4,
+        "importance_samples": 2,
+        "threads": 1,
+    },
+    "runs": {
+        f"js-{key}": {"dataset": key, "objective": "mmjsd", "device": "cpu"}
+        for key in ("classes", "attributes", "plain")
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory in which every step was made."""
+    folder = tmp_path_factory.mktemp("table")
+    write_cohort(folder / "cohort", 240)
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for key in PARAMS["datasets"]:
+            judges = [f"classify {key} {name}" for name in OPTIONS[key]["modalities"] if key != "plain"]
+            run = [f"{step} js-{key}" for step in ("train", "evaluate", "figures")]
+            for step in [f"data build {key}", *judges, *run, f"curves {key}"]:
+                assert main(step.split()) == 0, step
+        for step in ("compare", "report"):
+            assert main([step]) == 0, step
+    return folder
+
+
+def metrics_of(folder: Path, key: str) -> dict[str, Any]:
+    content = (folder / f"results/{key}/js-{key}/seed-1/metrics.json").read_bytes()
+    return json.loads(content, parse_constant=pytest.fail)
+
+
+def test_every_subset_of_modalities_is_judged(folder: Path) -> None:
+    classes, attributes = metrics_of(folder, "classes"), metrics_of(folder, "attributes")
+    for subset in ("rna", "clinical", "scan", "report", "rna-clinical-scan-report"):
+        assert 0 <= classes[f"representation/accuracy/{subset}"] <= 1
+        assert 0 <= classes[f"coherence/conditional/{subset}/rna"] <= 1
+    for subset in ("scan", "report", "scan-report"):
+        assert 0 <= attributes[f"representation/average_precision/{subset}"] <= 1
+    assert set(name for name in attributes if name.endswith("/frequency")) == {
+        "attributes/smoker/frequency",
+        "attributes/relapse/frequency",
+    }
+    assert {"meta/source_sha256/samples.csv", "meta/source_sha256/images/"} <= classes.keys()
+
+
+def test_without_labels_what_needs_them_is_left_out(folder: Path) -> None:
+    metrics = metrics_of(folder, "plain")
+    assert metrics["likelihood/rna-scan/joint"] < 0
+    assert not any(key.startswith(("representation", "coherence", "classifier")) for key in metrics)
+    assert not (folder / "results/plain/classifiers").exists()
+    figures = json.loads((folder / "results/plain/js-plain/seed-1/figures/captions.json").read_bytes())
+    assert {"random.png", "conditional-rna.png", "latents.png"} <= figures.keys()
+    assert "scores.png" not in figures
+
+
+def test_the_figure_of_changed_words_is_for_texts_that_name_attributes(folder: Path) -> None:
+    captions = (folder / "results/attributes/js-attributes/seed-1/figures/captions.json").read_text()
+    assert "no text that names the attributes" in json.loads(captions)["manipulation.png"]
+
+
+def test_what_a_run_came_from_is_followed_to_the_tables(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["provenance", "results/classes/js-classes/seed-1"]) == 0
+    told = capsys.readouterr().out
+    assert "cohort/samples.csv" in told
+    assert "cohort/rna.csv" in told
+    assert "every hash holds" in told
+    assert "report" in (folder / "results/report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["samples.csv", "rna.csv", "scans/0.png"])
+def test_a_changed_file_makes_the_store_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(folder)
+    path = folder / "cohort" / name
+    content = path.read_bytes()
+    for change, made in ((b"", False), (b"\n", True), (b"", True)):
+        path.write_bytes(content + change)
+        assert main(["data", "build", "classes"]) == 0
+        assert ("240 samples (192 train, 48 test)" in capsys.readouterr().out) == made
