@@ -17,7 +17,7 @@ from mmjsd.modalities import Modality, kind_of
 from mmjsd.modalities.preparation import prepare
 from mmjsd.models import networks
 
-__all__ = ["MultimodalVAE", "Posteriors"]
+__all__ = ["MultimodalVAE", "Posteriors", "Scale"]
 
 
 class Posteriors(NamedTuple):
@@ -27,6 +27,17 @@ class Posteriors(NamedTuple):
     """q(c|x_j), experts stacked: (E, B, shared latent)."""
     private: dict[str, Gaussian]
     """q(s_j|x_j) by modality: (B, private latent). The latent has 0 dimensions without subspaces."""
+
+
+class Scale(NamedTuple):
+    """How the vectors of a modality were standardised."""
+
+    columns: list[str]
+    """Names of their D values; none where they have none."""
+    mean: Tensor
+    """What was subtracted from each value, (D,)."""
+    deviation: Tensor
+    """What each was divided by then, (D,)."""
 
 
 class MultimodalVAE(nn.Module):
@@ -58,6 +69,8 @@ class MultimodalVAE(nn.Module):
         self.mean: Mean = geometric
         self.weights = dict.fromkeys(self.modalities, 1.0)
         self.likelihood_scale = likelihood_scale
+        self.scales: dict[str, Scale] = {}
+        """Of the vectors that people have in units of their own; a loaded model has those of its data."""
         self.encoders, self.heads, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for m in modalities:
             latent = shared_latent + private_latent
@@ -79,7 +92,8 @@ class MultimodalVAE(nn.Module):
         Args:
             given: modality -> what it is, or a list: ``{"image": "face.jpg", "text": ["smiling", "young"]}``.
                 An image is its file, a PIL image, or an array of uint8 or of floats in 0..1, a text its
-                words, a vector its values. One thing beside lists stands for as many.
+                words, a vector its values in the units of the data. One thing beside lists stands for as
+                many.
 
         Returns:
             modality -> inputs (B, ...) on the model's device: images 0..1, token ids, vectors.
@@ -88,7 +102,25 @@ class MultimodalVAE(nn.Module):
             MmjsdError: no such modality, what cannot be shown faithfully, or lists of different lengths.
         """
         rows = {name: torch.from_numpy(x) for name, x in prepare(given, self.modalities.values()).items()}
-        return {name: kind_of(self.modalities[name]).as_input(x.to(self.device)) for name, x in rows.items()}
+        rows = self.standardised({name: x.to(self.device) for name, x in rows.items()})
+        return {name: kind_of(self.modalities[name]).as_input(x) for name, x in rows.items()}
+
+    def standardised(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Bring vectors (B, D) from the units of the data to what networks take; leave all else as it is."""
+        scaled = {n: (values[n] - s.mean) / s.deviation for n, s in self._scales().items() if n in values}
+        return {**values, **scaled}
+
+    def in_units(self, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Bring vectors (B, D) from what networks give to the units of the data; leave all else as it is."""
+        scaled = {n: samples[n] * s.deviation + s.mean for n, s in self._scales().items() if n in samples}
+        return {**samples, **scaled}
+
+    def _scales(self) -> dict[str, Scale]:
+        """The scales on the model's device."""
+        return {
+            name: Scale(columns, mean.to(self.device), deviation.to(self.device))
+            for name, (columns, mean, deviation) in self.scales.items()
+        }
 
     def encode(self, values: Mapping[str, Tensor]) -> Posteriors:
         """Unimodal posteriors of the given modalities, (B, ...) each, experts in the order given.
@@ -148,7 +180,8 @@ class MultimodalVAE(nn.Module):
             generator: source of randomness, on the model's device.
 
         Returns:
-            modality -> samples (n or B * n, ...); text as character probabilities.
+            modality -> samples (n or B * n, ...); text as character probabilities, vectors in the units of
+            the data.
 
         Raises:
             MmjsdError: neither `given` nor `n`, or inputs that do not fit the model.
@@ -162,7 +195,7 @@ class MultimodalVAE(nn.Module):
             posterior = Gaussian.standard(n, self.shared_latent, device=self.device)
         else:
             raise MmjsdError("generate: say how many samples (n), or what they are given")
-        return self.generate_from(posterior.rsample(generator), generator=generator)
+        return self.in_units(self.generate_from(posterior.rsample(generator), generator=generator))
 
     def generate_from(
         self,

@@ -29,7 +29,7 @@ def generate_picture(folder: Path, given: dict[str, str], n: int, out: Path, see
     model, content = load_model(folder)
     generator = torch.Generator().manual_seed(seed)
     inputs = model.prepare(given) if given else None
-    samples = model.generate(inputs, n=n, generator=generator)
+    samples = model.standardised(model.generate(inputs, n=n, generator=generator))
     columns = math.ceil(math.sqrt(n))
     title = f"{content['name']}, given " + (", ".join(f"{k} = {v}" for k, v in given.items()) or "nothing")
     with house_style():

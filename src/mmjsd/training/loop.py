@@ -13,7 +13,7 @@ from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
-from mmjsd.models.vae import MultimodalVAE
+from mmjsd.models.vae import MultimodalVAE, Scale
 from mmjsd.params import Run
 from mmjsd.provenance.files import sha256_file
 from mmjsd.training.capture import captured
@@ -143,6 +143,11 @@ def train(
         return
 
     write_history(folder / "history.csv", history)
+    model.scales = {
+        name: Scale(list(table.columns or ()), torch.tensor(table.mean), torch.tensor(table.deviation))
+        for name, table in store.splits["train"].modalities.items()
+        if table.mean is not None and table.deviation is not None
+    }
     save_model(
         folder,
         model,

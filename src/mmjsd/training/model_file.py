@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mmjsd import registry
 from mmjsd.devices import image_layout, pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Modality
 from mmjsd.models import weights
-from mmjsd.models.vae import MultimodalVAE
+from mmjsd.models.vae import MultimodalVAE, Scale
 from mmjsd.objectives import Objective
 from mmjsd.params import Run, make_run
 
@@ -44,6 +46,11 @@ def save_model(folder: Path, model: MultimodalVAE, **about: Any) -> None:
         MmjsdError: weights that are not finite.
     """
     said = {"kind": "model", **about, "modalities": [list(m) for m in model.modalities.values()]}
+    if model.scales:
+        said["scales"] = {
+            name: [columns, mean.tolist(), deviation.tolist()]
+            for name, (columns, mean, deviation) in model.scales.items()
+        }
     weights.write(folder / NAME, model.state_dict(), said)
 
 
@@ -68,6 +75,10 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
         ]
         model = build(modalities, make_run(**about["run"])).model
         model.load_state_dict(found)
+        model.scales = {
+            name: Scale(columns, torch.tensor(mean), torch.tensor(deviation))
+            for name, (columns, mean, deviation) in about.get("scales", {}).items()
+        }
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, MmjsdError):
         raise MmjsdError(f"{path}: written by another version; train the run again") from None
     place = pick_device(device)

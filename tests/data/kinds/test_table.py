@@ -155,7 +155,7 @@ def test_symbols_that_texts_cannot_have_are_counted(folder: Path, capsys: pytest
     told = capsys.readouterr().out
     assert "column findings: 3 symbols outside of the alphabet written without accent or as blanks" in told
     assert "'€' 1" in told
-    assert "1 of 50 texts cut to 24 symbols" in told
+    assert "1 of 52 texts cut to 24 symbols" in told
 
 
 def test_a_vector_with_an_empty_cell_is_missing_or_filled(
@@ -309,7 +309,7 @@ def test_ids_that_do_not_meet(folder: Path, capsys: pytest.CaptureFixture[str]) 
     )
     write_csv(folder / "rna.csv", [*rows, ["stranger", 1, 2, 3]])
     build(folder)
-    assert "rna.csv: 1 of 55 rows are of no sample, and left out" in capsys.readouterr().out
+    assert "rna.csv: 1 of 56 rows are of no sample, and left out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
