@@ -1,6 +1,7 @@
 """From a table of one's own to figures, by the commands a user types: with classes, attributes, nothing."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,14 @@ import pytest
 import yaml
 
 import mmjsd
+from mmjsd import params
 from mmjsd.cli import main
 from mmjsd.data.store import read_store
+from mmjsd.data.tables.breast_cancer import write_breast_cancer
+from mmjsd.data.tables.reading import TableFile
 from support.cohort import MODALITIES, write_cohort
+
+ROOT = Path(__file__).parents[1]
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "classes": {"label": "subtype"},
@@ -145,3 +151,43 @@ def test_a_trained_model_speaks_in_the_units_of_the_table(
     given = "clinical=" + ",".join(map(str, middle))
     assert main(["generate", run, "--given", given, "--n", "4", "--out", str(picture)]) == 0
     assert picture.stat().st_size > 1000
+
+
+def test_the_medical_example_is_learnt_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The very file of the project, with fewer epochs: the diagnosis from any view."""
+    monkeypatch.chdir(tmp_path)
+    write_breast_cancer(Path("sources/breast-cancer"))
+    medical = yaml.safe_load((ROOT / "configs/medical.yaml").read_text())
+    views = list(medical["datasets"]["breast-cancer"]["options"]["modalities"])
+    medical["training"]["epochs"] = 15
+    medical["training"]["device"] = medical["evaluation"]["device"] = "cpu"
+    medical["evaluation"] |= {"classifier_epochs": 1, "random_samples": 20, "importance_samples": 2}
+    Path("params.yaml").write_text(yaml.safe_dump(medical))
+    judges = [f"classify breast-cancer {view}" for view in views]
+    run = "cells-objective=mmjsd"
+    for step in ("data build breast-cancer", *judges, f"train {run}", f"evaluate {run}"):
+        assert main(step.split()) == 0, step
+    store = read_store(Path("data/breast-cancer.h5"))
+    assert sum(len(split.pairs) for split in store.splits.values()) == 569
+    assert store.classes == ["benign", "malignant"]
+    metrics = json.loads(Path(f"results/breast-cancer/{run}/seed-1/metrics.json").read_text())
+    frequent = np.bincount(store.splits["test"].labels).max() / len(store.splits["test"].labels)
+    for view in views:
+        assert metrics[f"representation/accuracy/{view}"] > frequent + 0.1
+
+
+def test_the_example_of_the_page_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options, and the rows that it shows."""
+    page = (ROOT / "docs/your-own-data.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("cohort").mkdir()
+    Path("params.yaml").write_text(block)
+    dataset = params.load("params.yaml").datasets["patients"]
+    assert dataset.modalities == ("rna", "clinical", "scan", "report")
+    rows = re.findall(r"^    (\S.*)$", page.split("```")[2].split("For a real")[0], re.MULTILINE)
+    Path("cohort/samples.csv").write_text("\n".join(rows))
+    table = TableFile(Path("cohort/samples.csv"))
+    named = ["patient", "age", "stage", "path", "findings", "subtype", "split"]
+    assert table.columns == named
+    assert table.texts(["findings"])["findings"].to_pylist() == ["Mass in the left lobe, 2 cm", "No findings"]

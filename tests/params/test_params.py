@@ -20,7 +20,9 @@ def one_run(options: str = "", before: str = "") -> str:
 @pytest.mark.parametrize(
     "path", [DEMO, *sorted((ROOT / "configs").glob("*.yaml"))], ids=lambda path: path.name
 )
-def test_files_of_the_project_load(path):
+def test_files_of_the_project_load(path, tmp_path, monkeypatch):
+    (tmp_path / "sources/breast-cancer").mkdir(parents=True)  # where a command of its own writes the data
+    monkeypatch.chdir(tmp_path)
     assert isinstance(params.load(path), Params)
 
 
