@@ -80,14 +80,13 @@ _NEARLY_GREY = 8  # levels between the colours of a pixel, as a JPEG of a grey p
 
 
 def prepare(item: Any, shape: Shape) -> tuple[Bytes, str]:
-    """A file, its content, a PIL image or an array as the store of a modality of this shape has it, and what
-    was changed.
+    """A file, its path or `BytesIO`, a PIL image or an array as the store has it, and what was changed.
 
     Raises:
         Unfit: it cannot be shown to a model as it is.
     """
-    if isinstance(item, (str, os.PathLike, bytes)):
-        file = BytesIO(item) if isinstance(item, bytes) else os.path.expanduser(item)
+    if isinstance(item, (str, os.PathLike, BytesIO)):
+        file = item if isinstance(item, BytesIO) else os.path.expanduser(item)
         try:
             # of odd headers and large photos Pillow warns; what is wrong with the pixels raises
             with warnings.catch_warnings(action="ignore"), Image.open(file) as image:

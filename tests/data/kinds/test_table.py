@@ -338,6 +338,12 @@ def test_text_in_a_column_of_numbers(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("cell", ["1 2", "+-1", "１２", "1e", "0x1f", "1_000", "2024-01-01"])
+def test_what_only_looks_like_a_number(folder: Path, cell: str) -> None:
+    told = refusal(changed(folder, 3, "g1", cell, "rna.csv"))
+    assert told.startswith(f"cohort/rna.csv: column g1 is no number in row 3 ({cell!r});")
+
+
 def test_decimal_commas(folder: Path) -> None:
     assert refusal(changed(folder, 3, "g1", "1,5", "rna.csv")) == (
         "cohort/rna.csv: column g1 has a decimal comma in row 3 ('1,5'); write decimal points"

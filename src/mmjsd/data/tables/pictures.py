@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _decoded(images: Images, names: list[str], shape: tuple[int, ...]) -> Iterat
 
 
 def _image(content: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return prepare(content, shape)[0]
+    return prepare(BytesIO(content), shape)[0]
 
 
 def sizes_of(

@@ -27,7 +27,7 @@ _WORDS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 #: How programs write that there is no number.
 _NO_NUMBER = ("", "na", "n/a", "nan", "null", "none")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 
 
