@@ -1,5 +1,24 @@
+from collections import Counter
+
+import pytest
+
 from mmjsd.subsets import subsets
 
 
 def test_subsets():
     assert ["-".join(s) for s in subsets("abc")] == ["a", "b", "c", "a-b", "a-c", "b-c", "a-b-c"]
+
+
+@pytest.mark.parametrize(("count", "number"), [(1, 1), (3, 7), (5, 31), (6, 28), (20, 126)])
+def test_their_number_does_not_explode(count, number):
+    names = [f"m{index:02}" for index in range(count)]
+    found = list(subsets(names))
+    assert len(found) == len(set(found)) == number
+    assert [len(subset) for subset in found] == sorted(len(subset) for subset in found)
+    assert all(list(subset) == sorted(subset) for subset in found)
+    assert found[:count] == [(name,) for name in names]
+    assert found[-1] == tuple(names)
+    assert found == list(subsets(names))
+    if count > 5:
+        sizes = Counter(map(len, found))
+        assert sizes == {1: count, count - 1: count, count: 1} | dict.fromkeys(range(2, count - 1), 5)

@@ -43,6 +43,7 @@ BUILT_IN = {
         "mnist_svhn_text": "mmjsd.data.kinds.mnist_svhn_text",
         "celeba": "mmjsd.data.kinds.celeba",
         "table": "mmjsd.data.kinds.table",
+        "mfeat": "mmjsd.data.kinds.mfeat",
     },
     "modalities": {
         "image": "mmjsd.modalities.image",

@@ -1,15 +1,31 @@
 """Subsets of modalities, and their names in metrics and file names."""
 
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 
 __all__ = ["name_of", "subsets"]
 
+#: Modalities of which all subsets are looked at, and how many of a size are of more.
+_ALL, _SOME = 5, 5
+
 
 def subsets(modalities: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """All subsets but the empty one, small ones first, modalities in the order of the store."""
-    for size in range(1, len(modalities) + 1):
-        yield from itertools.combinations(modalities, size)
+    """Give the subsets that are looked at, small ones first, modalities in the order of the store.
+
+    All but the empty one. Of more than five modalities each one, all but each one, all, and at each size
+    between five, always the same: their number grows in proportion to that of the modalities.
+    """
+    count = len(modalities)
+    drawn = random.Random(count)  # of what they are called nothing depends
+    for size in range(1, count + 1):
+        if count <= _ALL or size in (1, count - 1, count):
+            yield from itertools.combinations(modalities, size)
+            continue
+        chosen: set[tuple[int, ...]] = set()
+        while len(chosen) < _SOME:
+            chosen.add(tuple(sorted(drawn.sample(range(count), size))))
+        yield from (tuple(modalities[place] for place in places) for places in sorted(chosen))
 
 
 def name_of(subset: tuple[str, ...]) -> str:
