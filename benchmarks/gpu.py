@@ -24,7 +24,7 @@ from loops import waiting_for
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmjsd import registry
+from mmjsd import distributed, registry
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split, Table, modalities_of, read_store, write_store
 from mmjsd.data.text import word_table
@@ -91,7 +91,8 @@ def made(run: Run, split: Split, data: Any, device: torch.device) -> Step:
     objective: Any = build(modalities_of(split), run).to(device).to(memory_format=image_layout(device))
     optimiser = torch.optim.Adam(objective.model.parameters(), lr=run.learning_rate, fused=True)
     computing = autocast(pick_precision(run.precision, device), device)
-    return Step(objective, optimiser, data, computing, run.gradient_clipping)
+    share = distributed.Share.of(run.batch_size)
+    return Step(objective, optimiser, data, computing, run.gradient_clipping, share)
 
 
 def parts(data: ResidentSplit, size: int) -> Iterator[list[Tensor]]:

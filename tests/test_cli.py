@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmjsd import cli
+from mmjsd import cli, registry
 from mmjsd.cli import main
 from mmjsd.data.standin.digits import write_mnist, write_svhn
-from mmjsd.errors import MmjsdError
+from mmjsd.errors import MmjsdError, choice_of
 from mmjsd.interruption import Interrupted
 
 PARAMS = """
@@ -66,10 +66,13 @@ def test_a_fault_is_one_line(
     assert [path.name for path in folder.iterdir()] == ["params.yaml"]
 
 
+OBJECTIVES = registry.entries("objectives")
+
+
 def test_all_faults_of_the_parameters_are_told(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     (folder / "params.yaml").write_text(PARAMS.replace("mmjsd,", "mmjds, beta: -1,"))
     assert told(capsys, "params", "check").splitlines() == [
-        "params.yaml: runs.js.objective: must be 'mmjsd', 'mvae' or 'mmvae'; did you mean mmjsd? (got mmjds)",
+        f"params.yaml: runs.js.objective: must be {choice_of(OBJECTIVES)}; did you mean mmjsd? (got mmjds)",
         "params.yaml: runs.js.beta: must be >= 0 (got -1)",
     ]
 

@@ -95,8 +95,14 @@ def losses(count: int) -> list[tuple[int, float]]:
     return [(int(row["epoch"]), row["loss"]) for row in ROWS[:count]]
 
 
+def loggers() -> list[psutil.Process]:
+    """Those that run; other tests leave other processes behind."""
+    running = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in running if "mmjsd.tracking.live" in process.cmdline()]
+
+
 def logger() -> psutil.Process:
-    (process,) = [p for p in psutil.Process().children() if "mmjsd.tracking.live" in p.cmdline()]
+    (process,) = loggers()
     return process
 
 
@@ -249,7 +255,7 @@ def test_a_server_that_never_answers(
         for _ in range(2):  # asked before training, and beside it
             assert hanging.accept()[0].recv(1000).startswith(b"GET /health")
     assert capfd.readouterr().err == ""  # told once
-    assert not psutil.Process().children()
+    assert not loggers()
     assert not (trained / NOTE).exists()
 
 
@@ -269,16 +275,12 @@ def test_a_process_that_stops_or_is_killed_holds_up_nothing(
         for count in range(0, len(many), 100):  # many times what a pipe takes
             log(many[: count + 100])
         logger().kill()
-        until(lambda: logger_is_gone())
+        until(lambda: not loggers())
         log([*many, many[-1]])
         log([*many, many[-1], many[-1]])
     assert capfd.readouterr().err.count("the process that logs it to MLflow has ended; training goes on") == 1
     completed()
     assert curve() == losses(4)
-
-
-def logger_is_gone() -> bool:
-    return all(process.status() == psutil.STATUS_ZOMBIE for process in psutil.Process().children())
 
 
 def test_no_process_to_be_had(

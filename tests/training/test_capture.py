@@ -43,8 +43,9 @@ def assert_same(one: Path, other: Path) -> None:
 # --- The numbers are the same -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
-@pytest.mark.parametrize("options", [{}, ALL | {"resident_bytes": 0}], ids=["defaults", "all"])
+@pytest.mark.parametrize(
+    ("gaps", "options"), [(False, {}), (True, ALL | {"resident_bytes": 0})], ids=["defaults", "all"]
+)
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(v.values()))
 def test_a_graph_of_every_objective(store, store_with_gaps, tmp_path, capsys, variant, options, gaps):
     """Nothing in it waits for a value, and what is different from step to step is a tensor."""

@@ -43,7 +43,9 @@ def test_losses_and_weights_are_those_of_one(two, stores, tmp_path, name):
     store, options = CASES[name]
     train(read_store(stores / f"{store}.h5"), tmp_path, run_options=options)
     for ours, theirs in zip(losses(two / name), losses(tmp_path), strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+        # divergences of experts that are nearly equal are differences of nearly equal numbers
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-5)
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
     start = make_run(**options).learning_rate
     for key, value in weights(tmp_path).items():
         # Adam makes whole steps of gradients that are nothing but rounding

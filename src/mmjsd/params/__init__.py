@@ -245,6 +245,10 @@ class _Resolver:
         sound = {key: value for key, value in _mapping(raw).items() if key not in faulty}
         if "private_latent" in faulty:
             sound["private_latent"] = 1  # whatever it is to be, there is one
+        for key, value in sound.items():
+            section = model.model_fields[key].annotation
+            if isinstance(section, type) and issubclass(section, Section):
+                sound[key] = section.model_validate(value)  # it has no fault
         return model.model_construct(None, **sound)
 
 
