@@ -204,6 +204,8 @@ def test_the_code_of_kinds_of_modality_counts(chosen: Params, modality: str) -> 
 
 def more_of(kind: str, folder: Path) -> str:
     """What a dataset of a kind that has no stand-in needs, with modalities of shapes that have networks."""
+    if kind == "mfeat":
+        return ", source: download"
     if kind != "table":
         return ""
     write_csv(folder / "samples.csv", [["id", "word", "picture"], ["a", "two", ""]])
