@@ -7,6 +7,7 @@ from mmjsd.data.store import modalities_of
 from mmjsd.distributions import Gaussian, Mixture, kl_divergence, product_of_experts, with_prior
 from mmjsd.objectives import MMJSD, MMVAE, MMVM, MVAE, MVTCAE, MMVAEPlus, MoPoE
 from mmjsd.training.model_file import build
+from support.noise import have_known_noise, known_noise
 from support.samples import make_run
 from support.training import VARIANTS
 
@@ -274,24 +275,11 @@ def test_the_posterior_of_mopoe_is_the_mixture_of_its_subsets(store):
     torch.testing.assert_close(whole.experts.mean[-1], product_of_experts(with_prior(q)).mean)
 
 
-def noise(shape):
-    """Noise that depends on the sample's number, the first of three axes or more, and the dimension."""
-    number = torch.arange(shape[0] if len(shape) > 2 else 1).reshape(-1, *[1] * (len(shape) - 1))
-    return torch.sin(1.0 + 2.3 * number + 0.7 * torch.arange(shape[-1])).expand(shape)
-
-
-def with_known_noise(monkeypatch):
-    def rsample(self, generator=None):
-        return self.mean + noise(self.mean.shape) * torch.exp(0.5 * self.log_variance)
-
-    monkeypatch.setattr(Gaussian, "rsample", rsample)
-
-
 @pytest.mark.parametrize("present", [None, GAPS], ids=["all", "gaps"])
 @pytest.mark.parametrize(("name", "samples"), [("mmvae", 3), ("mmvaeplus", 1), ("mmvaeplus", 3)])
 def test_importance_samples_by_hand(store, monkeypatch, present, name, samples):
     """With private latents: MMVAE's are those of each modality, MMVAE+'s those of the expert's own alone."""
-    with_known_noise(monkeypatch)
+    have_known_noise(monkeypatch)
     objective, batch, _ = setup(
         store, count=3, objective=name, importance_samples=samples, beta=3.0, **SUBSPACES
     )
@@ -302,7 +290,7 @@ def test_importance_samples_by_hand(store, monkeypatch, present, name, samples):
     standard = [Gaussian.standard(dimensions) for dimensions in (20, 4)]
 
     def kth(q, k):
-        return q.mean + noise((samples, 1, len(q.mean)))[k, 0] * torch.exp(0.5 * q.log_variance)
+        return q.mean + known_noise((samples, 1, len(q.mean)))[k, 0] * torch.exp(0.5 * q.log_variance)
 
     each = []
     with torch.no_grad():

@@ -12,8 +12,8 @@ import torch
 from mmjsd import objectives
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import modalities_of
-from mmjsd.distributions import Gaussian
 from mmjsd.training.model_file import build
+from support.noise import have_known_noise, known_noise
 from support.samples import make_run
 
 models = pytest.importorskip("multivae.models", reason="MultiVae is in the group `peers`")
@@ -24,21 +24,12 @@ SAMPLES, BETA = 7, 2.5  # as many as there are subsets, so that MultiVae takes e
 WEIGHTS = {"mnist": 1.5, "svhn": 1.0, "text": 20.0}
 
 
-def noise(shape):
-    """Noise that depends on the sample's number, the first of three axes or more, and the dimension."""
-    number = torch.arange(shape[0] if len(shape) > 2 else 1).reshape(-1, *[1] * (len(shape) - 1))
-    return torch.sin(1.0 + 2.3 * number + 0.7 * torch.arange(shape[-1])).expand(shape)
-
-
 @pytest.fixture(autouse=True)
 def _known_noise(monkeypatch):
-    def ours(self, generator=None):
-        return self.mean + noise(self.mean.shape) * torch.exp(0.5 * self.log_variance)
-
     def theirs(self, sample_shape=()):
-        return self.loc + noise((*sample_shape, *self.loc.shape)) * self.scale
+        return self.loc + known_noise((*sample_shape, *self.loc.shape)) * self.scale
 
-    monkeypatch.setattr(Gaussian, "rsample", ours)
+    have_known_noise(monkeypatch)
     monkeypatch.setattr(torch.distributions.Normal, "rsample", theirs)
 
 
@@ -165,6 +156,11 @@ def test_mopoe(store, monkeypatch, private):
     assert_equal(loss - BETA * terms["divergence/content"] + BETA * mean, peer(data).loss)
 
 
+def looser(samples, estimator):
+    """What MultiVae is told of the bound."""
+    return {"K": samples, "prior_and_posterior_dist": "normal", "loss": f"{estimator}_looser"}
+
+
 @pytest.mark.parametrize("samples", [1, 10])
 @pytest.mark.parametrize("estimator", ["iwae", "dreg"])
 def test_mmvae(store, samples, estimator):
@@ -173,15 +169,10 @@ def test_mmvae(store, samples, estimator):
         "mmvae",
         "MMVAE",
         ours={"importance_samples": samples, "estimator": estimator, "beta": 1.0},
-        theirs={
-            "K": samples,
-            "prior_and_posterior_dist": "normal",
-            "learn_prior": False,
-            "loss": f"{estimator}_looser",
-        },
+        theirs={**looser(samples, estimator), "learn_prior": False},
     )
     loss = objective.bound(batch, 1.0, objective.model.encode(batch.values)).loss
-    assert_equal_bound(objective, loss, peer, data, estimator, samples)
+    assert_equal_bound(objective, loss, peer, data)
 
 
 @pytest.mark.parametrize("samples", [1, 10])
@@ -194,19 +185,17 @@ def test_mmvaeplus(store, samples, estimator):
         private=4,
         ours={"importance_samples": samples, "estimator": estimator},
         theirs={
-            "K": samples,
-            "prior_and_posterior_dist": "normal",
+            **looser(samples, estimator),
             "learn_shared_prior": False,
             "learn_modality_prior": True,
             "modalities_specific_dim": 4,
             "beta": BETA,
-            "loss": f"{estimator}_looser",
         },
     )
-    assert_equal_bound(objective, objective(batch).loss, peer, data, estimator, samples)
+    assert_equal_bound(objective, objective(batch).loss, peer, data)
 
 
-def assert_equal_bound(objective, loss, peer, data, estimator, samples):
+def assert_equal_bound(objective, loss, peer, data):
     """The loss, and the gradients."""
     parameters = [objective.model.heads["svhn"].weight, next(objective.model.decoders["svhn"].parameters())]
     gradients = torch.autograd.grad(loss, parameters)

@@ -20,6 +20,7 @@ __all__ = [
     "Mixture",
     "jensen_shannon",
     "kl_divergence",
+    "per_sample",
     "product_of_experts",
     "stratified_mixture",
     "with_prior",
@@ -55,9 +56,9 @@ class Gaussian(NamedTuple):
         squares = (z - self.mean) ** 2 * torch.exp(-self.log_variance)
         return -0.5 * (squares + self.log_variance + math.log(2 * math.pi)).sum(-1)
 
-    def repeated(self, count: int) -> "Gaussian":
-        """As many of it: (...) -> (count, ...)."""
-        return Gaussian(*(tensor.expand(count, *tensor.shape) for tensor in self))
+    def repeated(self, *counts: int) -> "Gaussian":
+        """As many of it: (...) -> (*counts, ...)."""
+        return Gaussian(*(tensor.expand(*counts, *tensor.shape) for tensor in self))
 
     def select(self, generator: torch.Generator | None = None) -> "Gaussian":
         """Itself: the only component, where a mixture has several."""
@@ -79,7 +80,7 @@ class Mixture(NamedTuple):
     @property
     def mean(self) -> Tensor:
         """Of the whole mixture: (B, D)."""
-        return (_per_sample(self.weights, self.experts) * self.experts.mean).sum(0)
+        return (per_sample(self.weights, self.experts) * self.experts.mean).sum(0)
 
     def select(self, generator: torch.Generator | None = None) -> Gaussian:
         """Select one component for each sample: -> (B, D)."""
@@ -99,7 +100,7 @@ class Mixture(NamedTuple):
 
     def weighted(self, log_probs: Tensor) -> Tensor:
         """Log-density under the mixture from those under its experts: (..., E, B) -> (..., B)."""
-        weights = _per_sample(self.weights, self.experts).squeeze(-1)
+        weights = per_sample(self.weights, self.experts).squeeze(-1)
         return torch.logsumexp(log_probs + torch.log(weights), dim=-2)
 
 
@@ -133,7 +134,7 @@ def product_of_experts(experts: Gaussian, weights: Tensor | None = None) -> Gaus
     """
     log_precision = -experts.log_variance
     if weights is not None:
-        log_precision = log_precision + torch.log(_per_sample(weights, experts))
+        log_precision = log_precision + torch.log(per_sample(weights, experts))
     log_total = torch.logsumexp(log_precision, dim=0)
     mean = (torch.exp(log_precision - log_total) * experts.mean).sum(0)
     return Gaussian(mean, -log_total)
@@ -160,7 +161,7 @@ def jensen_shannon(experts: Gaussian, weights: Tensor, mean: str | Mean = "geome
         each = f.log_probs(experts.rsample())  # (E, E, B): log q_v(z_e)
         divergences = torch.diagonal(each).movedim(-1, 0) - f.weighted(each)
     # an expert of weight 0 must not count, however far it lies
-    by_sample = _per_sample(weights, experts).squeeze(-1)
+    by_sample = per_sample(weights, experts).squeeze(-1)
     return torch.where(by_sample > 0, by_sample * divergences, 0).sum(0)
 
 
@@ -199,6 +200,6 @@ def stratified_mixture(
     return experts.at(choice.clamp(max=count - 1), torch.arange(rows, device=device))
 
 
-def _per_sample(weights: Tensor, experts: Gaussian) -> Tensor:
-    """Weights (E,) or (E, B) as (E, B or 1, 1), to multiply (E, B, D)."""
+def per_sample(weights: Tensor, experts: Gaussian) -> Tensor:
+    """Bring weights (E,) or (E, B) into the form (E, B or 1, 1), to multiply experts (E, B, D)."""
     return weights.to(experts.mean.dtype).reshape(len(weights), -1, 1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmjsd import distributed
-from mmjsd.distributions import Gaussian, Mixture, product_of_experts, with_prior
+from mmjsd.distributions import Gaussian, Mixture, per_sample, product_of_experts, with_prior
 
 __all__ = [
     "arithmetic",
@@ -42,12 +42,12 @@ def moment_matched(experts: Gaussian, weights: Tensor) -> Gaussian:
     Of all Gaussians it is the nearest to the mixture, min_f KL(sum_e w_e q_e || f) (Bishop 2006, 10.7), so of
     all Gaussian f the one with the least sum_e w_e KL(q_e || f).
     """
-    return _moments(experts, torch.log(_columns(weights, experts)))
+    return _moments(experts, torch.log(per_sample(weights, experts)))
 
 
 def wasserstein(experts: Gaussian, weights: Tensor) -> Gaussian:
     """Barycentre in the 2-Wasserstein metric: means and deviations are averaged (Agueh & Carlier 2011)."""
-    columns = _columns(weights, experts)
+    columns = per_sample(weights, experts)
     deviation = torch.logsumexp(torch.log(columns) + 0.5 * experts.log_variance, dim=0)
     return Gaussian((columns * experts.mean).sum(0), 2 * deviation)
 
@@ -68,7 +68,7 @@ def hoelder(experts: Gaussian, weights: Tensor) -> Gaussian:
     )
     distance = (m_i - m_j) ** 2 * torch.exp(-total.clamp(min=_LEAST))
     overlap = (0.5 * (math.log(2) + 0.5 * (v_i + v_j) - total) - 0.25 * distance).sum(-1, keepdim=True)
-    log_weights = torch.log(_columns(weights, experts))
+    log_weights = torch.log(per_sample(weights, experts))
     # each pair of two comes twice
     twice = torch.where(first == second, 0.0, math.log(2))[:, None, None]
     return _moments(between, torch.log_softmax(log_weights[first] + log_weights[second] + twice + overlap, 0))
@@ -87,11 +87,6 @@ def _moments(experts: Gaussian, log_weights: Tensor) -> Gaussian:
     # log(exp(within) + between) with a finite gradient where either is nothing beside the other
     scale = torch.maximum(within, torch.log(between)).clamp(min=_LEAST).detach()
     return Gaussian(mean, scale + torch.log(torch.exp(within - scale) + between * torch.exp(-scale)))
-
-
-def _columns(weights: Tensor, experts: Gaussian) -> Tensor:
-    """Weights (E,) or (E, B) as (E, B or 1, 1)."""
-    return weights.to(experts.mean.dtype).reshape(len(weights), -1, 1)
 
 
 # --- Posteriors of rivals, whatever the weights -----------------------------------------------------------

@@ -257,7 +257,7 @@ class MMVAE(Objective):
         self, name: str, expert: int, q: Gaussian, shape: tuple[int, ...]
     ) -> tuple[Tensor, Tensor | float]:
         """Draw private latents (K, E, B, D); 1 for the experts that take the modality's posterior, else 0."""
-        return Gaussian(*(tensor.expand(*shape, -1) for tensor in q)).rsample(), 1.0
+        return q.repeated(*shape[:-1]).rsample(), 1.0
 
     def _density(self, q: Gaussian) -> Gaussian:
         """q as what was drawn is judged by: DReG's gradient goes by way of what was drawn alone."""
@@ -334,9 +334,8 @@ class MoPoE(Objective):
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
         posteriors = self.model.encode(batch.values)
-        experts = posteriors.shared
-        subsets = draw_subsets(batch.is_present(experts.mean.device))
-        joint = product_of_subset(experts, subsets, len(subsets))
+        subsets = draw_subsets(batch.is_present())
+        joint = product_of_subset(posteriors.shared, subsets, len(subsets))
         return self.total(batch, warmup, posteriors, joint.rsample(), kl_divergence(joint))
 
 
@@ -357,7 +356,7 @@ class MVTCAE(Objective):
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
         posteriors = self.model.encode(batch.values)
-        present = batch.is_present(posteriors.shared.mean.device).float()
+        present = batch.is_present().float()
         joint = product_of_experts(posteriors.shared, present)
         a = self.total_correlation / present.sum(0)  # over as many as there are
         each = torch.where(present > 0, kl_divergence(joint, posteriors.shared), 0).sum(0)

@@ -34,10 +34,11 @@ class Batch(NamedTuple):
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
 
-    def is_present(self, device: torch.device) -> Tensor:
+    def is_present(self) -> Tensor:
         """Tell which modality of which sample is there, (M, B), even where all are."""
         if self.present is not None:
             return self.present
+        device = next(iter(self.values.values())).device
         return torch.ones(len(self.values), len(self), dtype=torch.bool, device=device)
 
     def only_present(self, values: Tensor, name: str) -> Tensor:
