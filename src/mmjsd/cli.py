@@ -118,7 +118,11 @@ def _generate(arguments: argparse.Namespace) -> None:
     given = dict(arguments.given)
     if len(given) < len(arguments.given):
         raise MmjsdError("--given: one modality is given twice; give each once")
-    generate_picture(arguments.folder, given, n=arguments.n, out=arguments.out, seed=arguments.seed)
+    generate_picture(
+        arguments.folder,
+        given,
+        **{name: getattr(arguments, name) for name in ("n", "out", "seed", "sampler")},
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -171,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--n", type=_positive, default=64, metavar="N")
     generate.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     generate.add_argument("--seed", type=_natural, default=0, metavar="N")
+    generate.add_argument("--sampler", choices=("prior", "mixture"), default="prior")
 
     about = commands.add_parser("params", help="check the parameter file, or print its schema")
     files = about.add_subparsers(required=True, metavar="COMMAND")

@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor
 
-from mmjsd import distributed
-from mmjsd.distributions import Gaussian, Mixture, per_sample, product_of_experts, with_prior
+from mmjsd import distributed, registry
+from mmjsd.distributions import Gaussian, Mean, Mixture, per_sample, product_of_experts, with_prior
 
 __all__ = [
     "arithmetic",
@@ -19,6 +19,7 @@ __all__ = [
     "hoelder",
     "mixture_of_products",
     "moment_matched",
+    "posterior_mean",
     "product",
     "product_of_subset",
     "product_with_prior",
@@ -90,6 +91,16 @@ def _moments(experts: Gaussian, log_weights: Tensor) -> Gaussian:
 
 
 # --- Posteriors of rivals, whatever the weights -----------------------------------------------------------
+
+
+def posterior_mean(name: str) -> Mean:
+    """Look up how the posteriors of several modalities become one: `product`, `mixture` or a dynamic prior.
+
+    Raises:
+        MmjsdError: there is none of that name.
+    """
+    posteriors: dict[str, Mean] = {"product": product, "mixture": arithmetic}
+    return posteriors[name] if name in posteriors else registry.resolve("means", name)
 
 
 def product(experts: Gaussian, weights: Tensor) -> Gaussian:

@@ -15,7 +15,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.presentation import headline, presentations, with_summaries
 from mmjsd.evaluation.running import evaluate
-from mmjsd.params import make_evaluation
+from mmjsd.params import Evaluation, make_evaluation
 from mmjsd.params.model import evaluation_model
 from mmjsd.pipeline.steps import TEMPLATE, Evaluate
 from mmjsd.reporting.report import write_report
@@ -38,7 +38,7 @@ def test_the_options_of_all_metrics_are_those_of_the_evaluation():
     assert {name: option.text for name, option in options.items()} == {
         "test_samples": "Test pairs of the coherence, at most: the first of a fixed permutation; null: all "
         "of them.",
-        "random_samples": "Samples from the prior of the random coherence.",
+        "random_samples": "Samples of the random coherence, from each sampler.",
         "train_samples": "Training samples the logistic regression of the representation is fitted on, at "
         "most.",
         "quality_samples": "Real and generated images that the quality compares, at most.",
@@ -62,7 +62,7 @@ def test_the_options_of_all_metrics_are_those_of_the_evaluation():
         "importance_samples": {"type": "integer", "maximum": 10**4, "exclusiveMinimum": 0, "default": 100},
     }
     known = type(make_evaluation()).model_fields
-    assert {*options, "classifier_epochs", "threads", "device"} == set(known)
+    assert {*options, *Evaluation.model_fields} == set(known)
     for name, option in options.items():
         assert known[name].default == option.default
         assert known[name].description == option.text

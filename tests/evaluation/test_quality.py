@@ -25,6 +25,10 @@ def posteriors(store, **options) -> UnimodalPosteriors:
     return UnimodalPosteriors(model, ResidentSplit(shuffled, torch.device("cpu")))
 
 
+def named(*subsets: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    return {"-".join(subset): subset for subset in subsets}
+
+
 class Recorder:
     """Embeds by a few pixel averages; remembers which sets it was shown."""
 
@@ -38,9 +42,9 @@ class Recorder:
 
 def test_qualities_of_every_condition_and_image(store):
     test = posteriors(store)
-    conditions = [(), *subsets(("mnist", "svhn", "text"))]
+    conditions = {"random": None, **named(*subsets(("mnist", "svhn", "text")))}
     found = qualities(Recorder(), test, conditions, 40)
-    assert list(found) == [("-".join(s) or "random", m) for s in conditions for m in ("mnist", "svhn")]
+    assert list(found) == [(given, m) for given in conditions for m in ("mnist", "svhn")]
     for quality in found.values():
         assert quality.precision.shape == quality.recall.shape == (1001,)
         assert (quality.f8, quality.f1_8) == f_beta_pair(quality.precision, quality.recall)
@@ -60,7 +64,7 @@ def test_qualities_compare_as_many_distinct_images(store, count, monkeypatch):
         return 0.0
 
     monkeypatch.setattr(mmjsd.evaluation.quality, "frechet_distance", judged)
-    qualities(embed, test, [(), ("text",)], count)
+    qualities(embed, test, {"random": None, **named(("text",))}, count)
     pairs = store.splits["test"].pairs
     for column, (name, (real, *_)) in enumerate(embed.seen.items()):
         distinct = min(count, len(np.unique(pairs[:, column])))
@@ -79,7 +83,7 @@ def test_images_as_good_as_real_ones(store, monkeypatch):
         return test.inputs(name, torch.arange(len(shared)))
 
     monkeypatch.setattr(test.model, "decode_mean", real)
-    conditions = [(), ("text",), ("mnist", "svhn", "text")]
+    conditions = {"random": None, **named(("text",), ("mnist", "svhn", "text"))}
     for (_, name), quality in qualities(Recorder(), test, conditions, 1000).items():
         if name == "mnist":  # each image is in one pair, so these are the same sets
             assert (quality.f8, quality.f1_8) == pytest.approx((1, 1), abs=1e-5)
@@ -97,7 +101,9 @@ def test_images_as_good_as_real_ones(store, monkeypatch):
 
 
 def test_embedding_that_sees_no_difference(store):
-    found = qualities(lambda _, x: torch.ones(len(x), 3), posteriors(store), [(), ("svhn",)], 30)
+    found = qualities(
+        lambda _, x: torch.ones(len(x), 3), posteriors(store), {"random": None, **named(("svhn",))}, 30
+    )
     for quality in found.values():
         assert (quality.f8, quality.f1_8, quality.fid) == pytest.approx((1, 1, 0), abs=1e-5)
 
@@ -107,7 +113,7 @@ def test_qualities_can_be_repeated(store):
     repeated = []
     for _ in range(2):
         torch.manual_seed(5)
-        repeated.append(qualities(Recorder(), test, [(), ("mnist", "text")], 30, seed=3))
+        repeated.append(qualities(Recorder(), test, {"random": None, **named(("mnist", "text"))}, 30, seed=3))
     for first, second in zip(*(r.values() for r in repeated), strict=True):
         np.testing.assert_array_equal(first.precision, second.precision)
         assert first.fid == second.fid
@@ -116,7 +122,7 @@ def test_qualities_can_be_repeated(store):
 def test_qualities_with_gaps_compare_images_that_are_there(store_with_gaps):
     test = posteriors(store_with_gaps)
     embed = Recorder()
-    qualities(embed, test, [()], 1000)
+    qualities(embed, test, {"random": None}, 1000)
     for column, (real, *_) in enumerate(embed.seen.values()):
         used = store_with_gaps.splits["test"].pairs[:, column]
         assert len(real) == len(np.unique(used[used >= 0]))
@@ -124,7 +130,7 @@ def test_qualities_with_gaps_compare_images_that_are_there(store_with_gaps):
 
 def test_refuses_fewer_images_than_clusters(store):
     with pytest.raises(MmjsdError, match="19 samples cannot be put into 20 clusters"):
-        qualities(Recorder(), posteriors(store), [()], 19)
+        qualities(Recorder(), posteriors(store), {"random": None}, 19)
 
 
 def test_the_clusters_of_the_quality_are_those_that_parameters_are_checked_for():

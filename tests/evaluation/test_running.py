@@ -78,6 +78,46 @@ def test_a_metric_does_not_depend_on_the_others(store, results, tmp_path):
     assert changed[0] != changed[1]
 
 
+def test_one_model_is_judged_by_several_posteriors_and_samplers(store, results, tmp_path):
+    """Of one modality or of nothing no posterior of several matters; own is as if it were alone."""
+    folder = shutil.copytree(results / "run", tmp_path / "run")
+    evaluate(folder, store, results / "classifiers", QUICK)
+    alone, curves = strict(folder / "metrics.json"), (folder / "prd.csv").read_bytes()
+    posteriors = {"posteriors": ["own", "product", "geometric", "mixture"]}
+    evaluate(folder, store, results / "classifiers", QUICK.model_copy(update=posteriors))
+    several = strict(folder / "metrics.json")
+    about = ("meta/", "train/", "classifier/")
+    assert {k: v for k, v in several.items() if "@" not in k and not k.startswith(about)} == {
+        k: v for k, v in alone.items() if not k.startswith(about)
+    }
+    assert (folder / "prd.csv").read_bytes() == curves
+    by = {
+        name: {k.removesuffix(f"@{name}"): v for k, v in several.items() if k.endswith(f"@{name}")}
+        for name in posteriors["posteriors"][1:]
+    }
+    for values in by.values():
+        assert values.keys() == {k for k in alone if "random" not in k and not k.startswith(about)}
+    own = {k: v for k, v in by["geometric"].items() if not k.startswith("quality/")}  # which drew more before
+    assert own == {key: alone[key] for key in own}
+    key = "representation/accuracy/mnist"
+    assert by["product"][key] == by["mixture"][key] == alone[key]
+    key = "likelihood/mnist-svhn-text/joint"
+    assert len({alone[key], by["product"][key], by["mixture"][key]}) == 3
+
+    evaluate(
+        folder,
+        store,
+        results / "classifiers",
+        QUICK.model_copy(update={"sampler": "mixture", "sampler_components": 3}),
+    )
+    mixture = strict(folder / "metrics.json")
+    assert {k for k in mixture.keys() - alone.keys()} == {
+        k.replace("random", "random_mixture") for k in alone if "random" in k
+    }
+    assert mixture["coherence/random"] == alone["coherence/random"]
+    assert (folder / "prd.csv").read_text().count("\nrandom_mixture,svhn,") == 101
+
+
 def strict(path):
     """A JSON file as a strict reader takes it: without NaN and infinities."""
     return json.loads(path.read_bytes(), parse_constant=pytest.fail)

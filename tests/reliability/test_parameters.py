@@ -406,6 +406,22 @@ def test_a_billion_values_by_aliases_are_refused(tmp_path: Path, content: str) -
             "evaluation: {embedding: inception, inception_weights: none.pth}\n" + RUNS,
             "evaluation.inception_weights: must be `download` or an existing file (got 'none.pth')",
         ),
+        (
+            "evaluation: {posteriors: [own, prodct]}\n" + RUNS,
+            "evaluation.posteriors.1: must be 'own', 'product', 'mixture', 'geometric', ",
+        ),
+        (
+            "evaluation: {posteriors: [product]}\n" + RUNS,
+            'evaluation.posteriors: add own, which the tables show (got ["product"])',
+        ),
+        (
+            "evaluation: {posteriors: [own, own]}\n" + RUNS,
+            "evaluation.posteriors: must differ from each other (got",
+        ),
+        (
+            "evaluation: {sampler_components: 3}\n" + RUNS,
+            "evaluation.sampler_components: has no effect without `sampler: mixture`; leave it out",
+        ),
     ],
 )
 def test_what_would_fail_in_the_middle_is_refused_at_the_start(

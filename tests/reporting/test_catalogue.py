@@ -17,6 +17,7 @@ def test_the_figures_of_a_run_depend_on_its_subspaces_and_labels():
     of_attributes = ["scores", "attributes", "manipulation", "swapping"]
     assert names(subspaces=True, labels="attributes") == ["random", *given, *of_attributes, *others]
     assert names(subspaces=False, labels=None) == ["random", *given, *others]
+    assert names(subspaces=False, labels=None, mixture=True) == ["random", "random_mixture", *given, *others]
 
 
 def test_each_figure_of_a_subset_is_of_its_own():
@@ -29,7 +30,8 @@ def test_each_figure_of_a_subset_is_of_its_own():
 
 
 @pytest.mark.parametrize(
-    "entries", [run_figures("ab", subspaces=True, labels="attributes"), dataset_figures("inception")]
+    "entries",
+    [run_figures("ab", subspaces=True, labels="attributes", mixture=True), dataset_figures("inception")],
 )
 def test_there_is_a_function_that_draws_each(entries):
     for name, entry in entries.items():
@@ -38,9 +40,10 @@ def test_there_is_a_function_that_draws_each(entries):
 
 
 def test_few_are_shown_at_once():
-    names = run_figures(("a", "b"), subspaces=True, labels="attributes")
+    names = run_figures(("a", "b"), subspaces=True, labels="attributes", mixture=True)
     assert [name for name in names if is_shown_at_once(name)] == [
         "random",
+        "random_mixture",
         "conditional-a",
         "conditional-b",
         "scores",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmjsd.evaluation.keys import mean, named
 from mmjsd.evaluation.latents import UnimodalPosteriors, conditional_samples, random_samples
+from mmjsd.evaluation.samplers import Sampler
 from mmjsd.evaluation.trained import Judged
 from mmjsd.models.classifiers import Classifier
 from mmjsd.models.vae import MultimodalVAE
@@ -45,7 +46,7 @@ def compute(
         judged: what is judged.
         test_samples: Test pairs of the coherence, at most: the first of a fixed permutation; null: all of
             them.
-        random_samples: Samples from the prior of the random coherence.
+        random_samples: Samples of the random coherence, from each sampler.
     """
     test, scorer = judged.test, judged.scorer
     if scorer is None:
@@ -66,8 +67,10 @@ def compute(
     found |= {f"coherence/cross/{size}": value for size, value in by_size.items()}
     if by_size:  # of a single modality there is no other
         found["coherence/cross/mean"] = mean(by_size.values())
-    agreement = scorer.agreement(random_logits(judged.model, judged.classifiers, random_samples))
-    return found | named(agreement, "coherence/random", "coherence/random")
+    for name, sampler in judged.samplers.items():
+        logits = random_logits(judged.model, judged.classifiers, random_samples, sampler)
+        found |= named(scorer.agreement(logits), f"coherence/{name}", f"coherence/{name}")
+    return found
 
 
 @torch.no_grad()
@@ -86,10 +89,12 @@ def conditional_logits(
 
 
 @torch.no_grad()
-def random_logits(model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int) -> Tensor:
-    """Classify each modality of `count` samples from the prior: (M, count, C)."""
+def random_logits(
+    model: MultimodalVAE, classifiers: Mapping[str, Classifier], count: int, sampler: Sampler | None = None
+) -> Tensor:
+    """Classify each modality of `count` samples from a sampler, or from the prior: (M, count, C)."""
     parts = [
         torch.stack([classifiers[name](x) for name, x in generated.items()])
-        for generated in random_samples(model, count)
+        for generated in random_samples(model, count, sampler=sampler)
     ]
     return torch.cat(parts, 1)

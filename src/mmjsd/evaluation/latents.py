@@ -1,6 +1,6 @@
 """Posteriors of a whole split, for every subset of modalities, and what is generated from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -98,12 +98,18 @@ def conditional_samples(
 
 @torch.no_grad()
 def random_samples(
-    model: MultimodalVAE, count: int, targets: tuple[str, ...] | None = None
+    model: MultimodalVAE,
+    count: int,
+    targets: tuple[str, ...] | None = None,
+    sampler: Callable[[int], Tensor] | None = None,
 ) -> Iterator[dict[str, Tensor]]:
-    """`count` samples of every target modality from the prior, in pieces: modality -> generated (B, ...)."""
+    """Generate `count` samples of every target modality, in pieces: modality -> generated (B, ...).
+
+    Their shared latents are from the sampler, or from the prior without one.
+    """
     for chunk in torch.arange(count).split(CHUNK):
-        c = Gaussian.standard(len(chunk), model.shared_latent, device=model.device).rsample()
-        yield from _generated(model, c, targets)
+        prior = Gaussian.standard(len(chunk), model.shared_latent, device=model.device)
+        yield from _generated(model, sampler(len(chunk)) if sampler else prior.rsample(), targets)
 
 
 def _generated(

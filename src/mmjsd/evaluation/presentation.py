@@ -69,6 +69,6 @@ def with_summaries(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _matching(metrics: Mapping[str, Any], pattern: str) -> list[float]:
     """The values whose keys match, where `*` is a subset only those of the largest."""
-    expression = re.compile(re.escape(pattern).replace(r"\*", "([^/]+)"))
+    expression = re.compile(re.escape(pattern).replace(r"\*", "([^/@]+)"))
     sizes = {key: found[1].count("-") for key in metrics if (found := expression.fullmatch(key))}
     return [metrics[key] for key, size in sizes.items() if size == max(sizes.values())]

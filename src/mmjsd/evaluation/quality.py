@@ -6,7 +6,7 @@ order of its samples.
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -20,6 +20,7 @@ from mmjsd.evaluation.embeddings import Embedding, classifier_embedding, incepti
 from mmjsd.evaluation.frechet import frechet_distance
 from mmjsd.evaluation.latents import UnimodalPosteriors, conditional_samples, random_samples
 from mmjsd.evaluation.precision_recall import f_beta_pair, precision_recall_distribution
+from mmjsd.evaluation.samplers import Sampler
 from mmjsd.evaluation.trained import Judged
 from mmjsd.params import CLUSTERS
 from mmjsd.provenance.files import atomic_write
@@ -82,7 +83,8 @@ def compute(
         embed = classifier_embedding(judged.classifiers)
         if embedding == "inception":
             embed = inception_embedding(inception_weights, judged.model.device)
-        found = qualities(embed, judged.test, [(), *judged.subsets], quality_samples, judged.seed)
+        conditions = {**judged.samplers, **{name_of(subset): subset for subset in judged.subsets}}
+        found = qualities(embed, judged.test, conditions, quality_samples, judged.seed)
     _write_curves(found, judged.folder / "prd.csv")
     names = {"prd_f8": "f8", "prd_f1_8": "f1_8", "prd_mean": "mean", "fid": "fid"}
     return {
@@ -96,7 +98,7 @@ def compute(
 def qualities(
     embed: Embedding,
     test: UnimodalPosteriors,
-    conditions: Iterable[tuple[str, ...]],
+    conditions: Mapping[str, tuple[str, ...] | Sampler | None],
     count: int,
     seed: int = 0,
 ) -> dict[tuple[str, str], Quality]:
@@ -108,12 +110,13 @@ def qualities(
     Args:
         embed: the embedding.
         test: the posteriors of the test pairs, in random order.
-        conditions: subsets of modalities; the empty one stands for the prior.
+        conditions: name -> a subset of modalities that images are generated given, or a sampler that they are
+            random from; None: the prior.
         count: images of a set at most.
         seed: of the clusterings.
 
     Returns:
-        (subset joined by `-` or `random`, modality) -> quality.
+        (condition, modality) -> quality.
 
     Raises:
         MmjsdError: fewer images than clusters.
@@ -130,22 +133,23 @@ def qualities(
         real[name] = torch.cat([embed(name, test.inputs(name, part)) for part in chosen.split(512)])
     most = max(map(len, real.values()), default=0)
     found = {}
-    for subset in conditions:
-        parts: Iterable[dict[str, Tensor]] = random_samples(model, most, images)
-        if subset:
-            samples = test.complete(subset)[:most]
+    for given, condition in conditions.items():
+        if isinstance(condition, tuple):
+            samples = test.complete(condition)[:most]
             if images and len(samples) < CLUSTERS:
-                few = f"{len(samples)} test samples have {name_of(subset)}"
+                few = f"{len(samples)} test samples have {given}"
                 print(f"quality: {few}, {CLUSTERS} are needed to compare images: left out", flush=True)
                 continue
-            parts = conditional_samples(test, subset, samples, images)
+            parts = conditional_samples(test, condition, samples, images)
+        else:
+            parts = random_samples(model, most, images, condition)
         embedded: dict[str, list[Tensor]] = {name: [] for name in images}
         for generated in parts:
             for name, x in generated.items():
                 embedded[name].append(embed(name, x))
         for name, chunks in embedded.items():
             generated_set = torch.cat(chunks)[: len(real[name])]
-            found[name_of(subset) or "random", name] = _quality(real[name], generated_set, seed)
+            found[given, name] = _quality(real[name], generated_set, seed)
     return found
 
 

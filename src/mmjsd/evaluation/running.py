@@ -5,7 +5,9 @@ import math
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.keys import ATTRIBUTES, metric_of
 from mmjsd.evaluation.presentation import headline, with_summaries
 from mmjsd.evaluation.trained import Judged, load_judged
+from mmjsd.means import posterior_mean
 from mmjsd.params import Evaluation
 from mmjsd.provenance.files import atomic_write, sha256_file
 from mmjsd.training.history import is_term, read_history
@@ -57,7 +60,12 @@ def evaluate(
     seconds: dict[str, float] = {}
     with _timed(seconds, "encoding"):
         judged = load_judged(
-            folder, store, classifiers_folder, device=evaluation.device, other_data=other_data
+            folder,
+            store,
+            classifiers_folder,
+            device=evaluation.device,
+            other_data=other_data,
+            mixture_components=evaluation.mixture_components,
         )
     history = read_history(folder / "history.csv")
     found: dict[str, float] = {}
@@ -66,9 +74,10 @@ def evaluate(
             found |= {key: value for key, value in (previous or {}).items() if metric_of(key) == name}
             seconds[name] = (previous or {}).get(f"{_SECONDS}{name}", 0.0)
             continue
-        torch.manual_seed(judged.seed)  # afresh: changing one metric leaves the numbers of the others
         with _timed(seconds, name):
-            found |= _computed(name, judged, evaluation)
+            for posterior in evaluation.posteriors:
+                torch.manual_seed(judged.seed)  # afresh: changing one metric leaves the numbers of the others
+                found |= _computed(name, judged, evaluation, posterior)
 
     final = history[-1]
     about = {
@@ -99,9 +108,16 @@ def evaluate(
     print(f"{judged.name} seed {judged.seed}: {'; '.join(values)} ({', '.join(took)})", flush=True)
 
 
-def _computed(name: str, judged: Judged, evaluation: Evaluation) -> dict[str, float]:
+def _computed(name: str, judged: Judged, evaluation: Evaluation, posterior: str) -> dict[str, float]:
+    """The values of a metric by one posterior of several modalities."""
     options = {option: getattr(evaluation, option) for option in registry.options_of("metrics", name)}
-    values = registry.resolve("metrics", name)(judged, **options)
+    compute = registry.resolve("metrics", name)
+    if posterior == "own":
+        values = compute(judged, **options)
+    else:
+        with TemporaryDirectory() as folder:  # the files of a metric are of the model's own posteriors
+            by_other = replace(judged.by(posterior_mean(posterior)), folder=Path(folder))
+            values = {f"{key}@{posterior}": value for key, value in compute(by_other, **options).items()}
     if strangers := [key for key in values if metric_of(key) != name]:
         raise MmjsdError(
             f"mmjsd.metrics: {name} gives {strangers[0]}; its keys must start with {name}/ or {name}_error/"

@@ -1,17 +1,20 @@
 """A trained model with the data and the classifiers by which it is judged."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split, Store, modalities_of
+from mmjsd.distributions import Mean
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.latents import UnimodalPosteriors
+from mmjsd.evaluation.samplers import FITTED, Sampler, mixture_sampler
 from mmjsd.models.classifiers import Classifier, load_classifier
 from mmjsd.models.scorers import Scorer, scorer_of
 from mmjsd.models.vae import MultimodalVAE
@@ -41,14 +44,23 @@ class Trained:
     """Posteriors of the test split, in random order."""
     subsets: tuple[tuple[str, ...], ...]
     """Of the modalities, those that a test sample has completely; small ones first."""
+    samplers: Mapping[str, Sampler | None]
+    """What random samples are from, by the name that keys have for it: `random`, None for the prior, and
+    perhaps `random_mixture`."""
     training: Split
     training_order: Tensor
     """A random permutation of the training samples."""
 
     def train(self, count: int) -> UnimodalPosteriors:
         """Compute the posteriors of the first `count` training samples in random order, at most."""
-        samples = self.training.sample(self.training_order[:count].numpy())
-        return UnimodalPosteriors(self.model, ResidentSplit(samples, self.model.device))
+        return _posteriors(self.model, self.training, self.training_order[:count])
+
+    def by(self, mean: Mean) -> Self:
+        """Give the same with posteriors of several modalities by another mean, and no random samples."""
+        model, test = copy.copy(self.model), copy.copy(self.test)
+        model.mean = mean
+        test.model = model
+        return replace(self, model=model, test=test, samplers={})
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,14 @@ class Judged(Trained):
     """Of the run; a metric may write files there."""
 
 
-def load_trained(folder: Path, store: Store, *, device: str = "auto", other_data: bool = False) -> Trained:
+def load_trained(
+    folder: Path,
+    store: Store,
+    *,
+    device: str = "auto",
+    other_data: bool = False,
+    mixture_components: int | None = None,
+) -> Trained:
     """Load the run in the folder, and encode the test split of the store.
 
     Args:
@@ -71,9 +90,11 @@ def load_trained(folder: Path, store: Store, *, device: str = "auto", other_data
         store: the store it was trained on.
         device: to compute on, as in the parameters.
         other_data: take another store than that, if it has the same modalities.
+        mixture_components: of the mixture sampler, or None for random samples from the prior alone.
 
     Raises:
-        MmjsdError: no such model or a damaged one, a store that it was not trained on.
+        MmjsdError: no such model or a damaged one, a store that it was not trained on, or more components
+            than training samples.
     """
     model, content = load_model(folder, device)
     file = folder / NAME
@@ -88,8 +109,12 @@ def load_trained(folder: Path, store: Store, *, device: str = "auto", other_data
     train, test = (
         torch.randperm(len(store.splits[split].pairs), generator=generator) for split in ("train", "test")
     )
-    split = ResidentSplit(store.splits["test"].sample(test.numpy()), model.device)
-    posteriors = UnimodalPosteriors(model, split)
+    posteriors = _posteriors(model, store.splits["test"], test)
+    labels = posteriors.split.labels
+    samplers: dict[str, Sampler | None] = {"random": None}
+    if mixture_components:
+        fitted = _posteriors(model, store.splits["train"], train[:FITTED])
+        samplers["random_mixture"] = mixture_sampler(fitted, mixture_components, content["seed"])
     complete = {subset: len(posteriors.complete(subset)) > 0 for subset in subsets(tuple(model.modalities))}
     if missing := [name_of(subset) for subset, some in complete.items() if not some]:
         print(f"{store.path}: no test sample has all of {', '.join(missing)}: left out", flush=True)
@@ -99,27 +124,26 @@ def load_trained(folder: Path, store: Store, *, device: str = "auto", other_data
         seed=content["seed"],
         run=content["run"],
         classes=content["classes"],
-        scorer=None if split.labels is None else scorer_of(split.labels, content["classes"]),
+        scorer=None if labels is None else scorer_of(labels, content["classes"]),
         test=posteriors,
         subsets=tuple(subset for subset, some in complete.items() if some),
+        samplers=samplers,
         training=store.splits["train"],
         training_order=train,
     )
 
 
-def load_judged(
-    folder: Path, store: Store, classifiers: Path, *, device: str = "auto", other_data: bool = False
-) -> Judged:
+def load_judged(folder: Path, store: Store, classifiers: Path, **options: Any) -> Judged:
     """Load the run in the folder, and the classifiers that judge it.
 
     Args:
-        folder, store, device, other_data: as of :func:`load_trained`.
+        folder, store, options: as of :func:`load_trained`.
         classifiers: one folder with a classifier for each modality.
 
     Raises:
         MmjsdError: a model or classifier is missing, damaged, or of other data.
     """
-    trained = load_trained(folder, store, device=device, other_data=other_data)
+    trained = load_trained(folder, store, **options)
     loaded, scores = {}, {}
     if trained.scorer is not None:
         for name, modality in trained.model.modalities.items():
@@ -127,3 +151,7 @@ def load_judged(
                 classifiers / name, modality, len(store.classes), trained.model.device
             )
     return Judged(**vars(trained), classifiers=loaded, classifier_scores=scores, folder=folder)
+
+
+def _posteriors(model: MultimodalVAE, split: Split, samples: Tensor) -> UnimodalPosteriors:
+    return UnimodalPosteriors(model, ResidentSplit(split.sample(samples.numpy()), model.device))

@@ -159,6 +159,7 @@ def cross_faults(params: Params, places: Mapping[str, Place]) -> Iterator[str]:
     if len(set(params.seeds)) < len(params.seeds):
         yield f"seeds: must differ from each other (got {_short(params.seeds)})"
     yield from _embedding_faults(params.evaluation)
+    yield from _posterior_faults(params.evaluation)
     yield from _name_faults("datasets", params.datasets)
     yield from _name_faults("runs", [name for name, place in places.items() if not place.varied])
     yield from _name_faults("sweeps", params.sweeps)
@@ -197,6 +198,16 @@ def _embedding_faults(evaluation: Evaluation) -> Iterator[str]:
         yield "evaluation.inception_weights: the embedding inception needs a file of weights, or `download`"
     elif weights != "download" and not os.path.isfile(weights):
         yield f"evaluation.inception_weights: must be `download` or an existing file (got {weights!r})"
+
+
+def _posterior_faults(evaluation: Evaluation) -> Iterator[str]:
+    posteriors = evaluation.posteriors
+    if "own" not in posteriors:
+        yield f"evaluation.posteriors: add own, which the tables show (got {_short(posteriors)})"
+    if len(set(posteriors)) < len(posteriors):
+        yield f"evaluation.posteriors: must differ from each other (got {_short(posteriors)})"
+    if "sampler_components" in evaluation.model_fields_set and evaluation.sampler != "mixture":
+        yield "evaluation.sampler_components: has no effect without `sampler: mixture`; leave it out"
 
 
 def _name_faults(section: str, names: Collection[str]) -> Iterator[str]:

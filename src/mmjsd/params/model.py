@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, create_model
 
 from mmjsd.params.sources import Origin, effective, origin
-from mmjsd.params.types import Device, Section, Seed, Threads
+from mmjsd.params.types import Count, Device, PosteriorName, Section, Seed, Threads
 from mmjsd.registry import entries, options_of, resolve
 from mmjsd.static import Option
 
@@ -135,10 +135,24 @@ class Evaluation(Section):
 
     classifier_epochs: Annotated[int, Field(gt=0, le=10**4)] = 10
     """Passes through the rows of a modality its classifier is trained for."""
+    posteriors: Annotated[list[PosteriorName], Field(min_length=1)] = ["own"]  # noqa: RUF012, pydantic copies it
+    """How the posteriors of several modalities become one: `own`, as the objective of a run has it, and any
+    other that its model is to be judged by, `product`, `mixture` or a dynamic prior. The keys of these
+    metrics end in `@product`, ..."""
+    sampler: Literal["prior", "mixture"] = "prior"
+    """What random samples are from; `mixture`: also from a mixture fitted to the posteriors of training
+    samples. The keys of these metrics have `random_mixture` in place of `random`."""
+    sampler_components: Count = 10
+    """Gaussians of that mixture."""
     threads: Threads = 2
     """Processor threads of one evaluation, classifier or set of figures; the last bits depend on it."""
     device: Device = "auto"
     """What these compute on, as `device` of a run."""
+
+    @property
+    def mixture_components(self) -> int | None:
+        """The components of the mixture sampler, or None without one."""
+        return self.sampler_components if self.sampler == "mixture" else None
 
     if TYPE_CHECKING:  # the options of the metrics
 

@@ -19,6 +19,7 @@ __all__ = [
     "ImageCount",
     "ImportanceSamples",
     "MeanName",
+    "PosteriorName",
     "Samples",
     "Section",
     "Seed",
@@ -44,9 +45,9 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-def one_of(group: str) -> Any:
-    """The type of a name that the registry knows."""
-    names = list(entries(group))
+def one_of(group: str, *more: str) -> Any:
+    """The type of a name that the registry knows, or one of more."""
+    names = [*more, *entries(group)]
 
     def known(name: str) -> str:
         if name not in names:
@@ -58,6 +59,7 @@ def one_of(group: str) -> Any:
 
 
 MeanName = one_of("means")
+PosteriorName = one_of("means", "own", "product", "mixture")
 
 
 class Section(BaseModel):

@@ -10,7 +10,7 @@ from mmjsd import registry
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.presentation import presentations
-from mmjsd.params import CLUSTERS, Dataset, Params, Run, make_evaluation, make_run
+from mmjsd.params import CLUSTERS, Dataset, Evaluation, Params, Run, make_evaluation, make_run
 from mmjsd.params.sources import place_of
 from mmjsd.pipeline.step import Step, entry
 from mmjsd.provenance.files import sha256_file
@@ -313,9 +313,10 @@ class Evaluate(_OfRun):
         ]
 
     def params(self) -> dict[str, Any]:
-        names = {option for name in self.metrics for option in registry.options_of("metrics", name)}
+        names = Evaluation.model_fields.keys() - {"classifier_epochs"}
+        names |= {option for name in self.metrics for option in registry.options_of("metrics", name)}
         # of a file the content counts and not the place
-        return self.given.evaluation.model_dump(include={*names, "threads", "device"} - self.sources().keys())
+        return self.given.evaluation.model_dump(include=names - self.sources().keys())
 
     def inputs(self) -> list[Path]:
         judges = [
@@ -333,7 +334,9 @@ class Evaluate(_OfRun):
 
     def code(self) -> list[str]:
         metrics = [registry.reference("metrics", name) for name in self.metrics]
-        return ["mmjsd.evaluation.running:evaluate", *metrics, *_code_of(self.run, self.dataset)]
+        posteriors = [name for name in self.given.evaluation.posteriors if name in registry.entries("means")]
+        means = [registry.reference("means", name) for name in posteriors]
+        return ["mmjsd.evaluation.running:evaluate", *metrics, *means, *_code_of(self.run, self.dataset)]
 
     def threads(self) -> int:
         return self.given.evaluation.threads
@@ -385,11 +388,14 @@ class Figures(_OfRun):
         return _pictures(self._drawn())
 
     def _drawn(self) -> dict[str, Entry]:
-        dataset = self.dataset
-        return run_figures(dataset.modalities, subspaces=self.run.private_latent > 0, labels=dataset.labels)
+        dataset, subspaces = self.dataset, self.run.private_latent > 0
+        fitted = self.given.evaluation.mixture_components is not None
+        return run_figures(dataset.modalities, subspaces=subspaces, labels=dataset.labels, mixture=fitted)
 
     def params(self) -> dict[str, Any]:
-        return {"threads": self.given.evaluation.threads, "device": self.given.evaluation.device}
+        evaluation = self.given.evaluation
+        params = {"threads": evaluation.threads, "device": evaluation.device}
+        return params | {"mixture_components": evaluation.mixture_components}
 
     def inputs(self) -> list[Path]:
         return [self.path("model.safetensors"), self.path("metrics.json"), _store_of(self)]

@@ -23,8 +23,8 @@ class Entry(NamedTuple):
     """Without ending. With `{given}` there is one for each subset of modalities."""
     maker: str
     """`module:function` that draws it."""
-    only: Literal["labels", "attributes", "subspaces"] | None = None
-    """What the data or the run must have."""
+    only: Literal["labels", "attributes", "subspaces", "mixture"] | None = None
+    """What the data, the run or the evaluation must have."""
     samples: int = 0
     """How many test samples it needs of which the subset, or every modality, is there."""
     given: tuple[str, ...] = ()
@@ -44,6 +44,7 @@ class Entry(NamedTuple):
 
 _RUN = (
     Entry("random", "mmjsd.reporting.samples:random"),
+    Entry("random_mixture", "mmjsd.reporting.samples:random_mixture", only="mixture"),
     Entry("conditional-{given}", "mmjsd.reporting.samples:conditional", samples=1),
     Entry("scores", "mmjsd.reporting.scores:scores", only="labels"),
     Entry("attributes", "mmjsd.reporting.attributes:attributes", only="attributes"),
@@ -67,16 +68,19 @@ _SWEEP = {
 }
 
 
-def run_figures(modalities: Sequence[str], *, subspaces: bool, labels: str | None) -> dict[str, Entry]:
+def run_figures(
+    modalities: Sequence[str], *, subspaces: bool, labels: str | None, mixture: bool = False
+) -> dict[str, Entry]:
     """List the figures of a run by name.
 
     Args:
         modalities: in the order of the store.
         subspaces: whether it has private latents.
         labels: what its samples have: a `class`, `attributes` or nothing.
+        mixture: whether random samples are from a mixture, too.
     """
     has = {None: True, "labels": labels is not None, "attributes": labels == "attributes"}
-    has["subspaces"] = subspaces
+    has |= {"subspaces": subspaces, "mixture": mixture}
     found = [entry for entry in _RUN if has[entry.only]]
     given = {entry: subsets(modalities) if "{given}" in entry.name else [()] for entry in found}
     named = [
@@ -121,4 +125,4 @@ def _numbers(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def is_shown_at_once(name: str) -> bool:
     """Tell whether the report shows a figure of a run at once; the others fold out."""
     given = name.removeprefix("conditional-")
-    return name in ("random", "scores") or (given != name and "-" not in given)
+    return name in ("random", "random_mixture", "scores") or (given != name and "-" not in given)

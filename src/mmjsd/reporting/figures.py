@@ -25,25 +25,31 @@ __all__ = ["draw_dataset", "draw_run", "draw_samples"]
 
 @torch.no_grad()
 def draw_run(
-    folder: Path, store: Store, *, threads: int = 1, device: str = "auto", other_data: bool = False
+    folder: Path,
+    store: Store,
+    *,
+    threads: int = 1,
+    mixture_components: int | None = None,
+    **options: Any,
 ) -> None:
     """Draw the figures of one run into its folder `figures`.
 
     Args:
         folder: results/<dataset>/<run>/seed-<n>, with model.safetensors and metrics.json.
         store: the store it was trained on.
-        threads, device: to compute with, as in the parameters.
-        other_data: allow another store than that.
+        threads: to compute with, as in the parameters.
+        mixture_components, options: as of :func:`mmjsd.evaluation.trained.load_trained`.
 
     Raises:
         MmjsdError: a missing or damaged file, or another store.
     """
     torch.set_num_threads(usable(threads))
     metrics = read_metrics(folder / "metrics.json")
-    trained = load_trained(folder, store, device=device, other_data=other_data)
+    trained = load_trained(folder, store, mixture_components=mixture_components, **options)
     labels = trained.scorer.labels if trained.scorer else None
     shown = Shown(trained, metrics, labels_shown(labels))
-    figures = run_figures(shown.modalities, subspaces=trained.model.private_latent > 0, labels=labels)
+    subspaces, fitted = trained.model.private_latent > 0, mixture_components is not None
+    figures = run_figures(shown.modalities, subspaces=subspaces, labels=labels, mixture=fitted)
     makers = {
         name: partial(_drawn, entry, shown._replace(given=entry.given)) for name, entry in figures.items()
     }

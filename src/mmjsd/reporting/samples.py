@@ -1,13 +1,21 @@
 """Figures of samples: what a model generates, given modalities of test samples or nothing."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
+from mmjsd.distributions import Gaussian
 from mmjsd.models.vae import MultimodalVAE
 from mmjsd.reporting.canvas import Drawn, draw, sheets
 from mmjsd.reporting.shown import COLUMNS, Shown
 
-__all__ = ["conditional", "interpolation", "of_prior", "random", "reconstructions", "swapping"]
+__all__ = [
+    *("conditional", "interpolation", "of_prior", "random", "random_mixture", "reconstructions", "swapping"),
+]
+
+SIDE = 8
+"""Columns of random samples, and as many rows."""
 
 SAMPLES = 10
 """Generated for each input of a conditional grid."""
@@ -18,16 +26,28 @@ def random(shown: Shown) -> Drawn:
     return of_prior(shown.trained.model)
 
 
+def random_mixture(shown: Shown) -> Drawn:
+    """Draw samples from the mixture that is fitted to the posteriors of a trained model."""
+    sampler = shown.trained.samplers["random_mixture"]
+    assert sampler is not None  # a prior has none
+    model = shown.trained.model
+    return _random(model, model.generate_from(sampler(SIDE**2)), "a mixture fitted to posteriors")
+
+
 def of_prior(model: MultimodalVAE, generator: torch.Generator | None = None) -> Drawn:
     """Draw samples from the prior of a model, with the randomness of a generator on its device."""
-    columns = 8
-    figure, axes = sheets(list(model.modalities), columns, columns, "Random samples")
-    samples = model.generate(n=columns**2, generator=generator)
+    prior = Gaussian.standard(SIDE**2, model.shared_latent, device=model.device)
+    samples = model.generate_from(prior.rsample(generator), generator=generator)
+    return _random(model, samples, "the prior")
+
+
+def _random(model: MultimodalVAE, samples: Mapping[str, Tensor], source: str) -> Drawn:
+    figure, axes = sheets(list(model.modalities), SIDE, SIDE, "Random samples")
     for ax, (name, values) in zip(axes, samples.items(), strict=True):
-        draw(ax, model.modalities[name], values, columns)
+        draw(ax, model.modalities[name], values, SIDE)
     return Drawn(
         figure,
-        "Samples from the prior. The same place in each panel has the same shared latent: a coherent model "
+        f"Samples from {source}. The same place in each panel has the same shared latent: a coherent model "
         "shows the same class there.",
     )
 
