@@ -34,6 +34,7 @@ from tqdm import tqdm
 
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.data.store import Split
+from mmjsd.modalities.image import LIKELIHOODS
 from mmjsd.modalities.text import ALPHABET
 from mmjsd.params import make_run
 
@@ -134,7 +135,7 @@ def multivae(objective: str, split: Split, options: Namespace) -> Steps:
         latent_dim=latent,
         input_dims=shapes,
         decoders_dist={"mnist": "laplace", "svhn": "laplace", "text": "categorical"},
-        decoder_dist_params={image: {"scale": chosen.likelihood_scale} for image in ("mnist", "svhn")},
+        decoder_dist_params={image: {"scale": LIKELIHOODS["laplace"]} for image in ("mnist", "svhn")},
         uses_likelihood_rescaling=True,
         rescale_factors={"mnist": 3072 / 784, "svhn": 1.0, "text": 3072 / 8},
         **of_model,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmjsd.modalities.image import LIKELIHOODS
 from mmjsd.modalities.text import ALPHABET
 from mmjsd.params import Run
 
@@ -78,7 +79,7 @@ class Plain:
     """
 
     def __init__(self, run: Run, device: torch.device):
-        self.objective, self.beta, self.scale = run.objective, run.beta, run.likelihood_scale
+        self.objective, self.beta, self.scale = run.objective, run.beta, LIKELIHOODS["laplace"]
         encoders, decoders = networks(run.shared_latent)
         self.encoders, self.decoders = encoders.to(device), decoders.to(device)
         self.networks = nn.ModuleList([encoders, decoders])

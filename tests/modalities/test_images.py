@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Laplace
 
 from mmjsd.modalities import image
 from mmjsd.reporting.canvas import house_style, sheets
@@ -12,13 +11,6 @@ SHAPES = [(1, 1, 1), (1, 5, 5), (2, 4, 4), (3, 7, 9), (1, 1, 50), (3, 40, 24), (
 def test_pixels_become_shares() -> None:
     rows = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
     torch.testing.assert_close(image.as_input(rows), torch.tensor([[[[0.0, 0.2, 1.0]]]]))
-
-
-def test_the_likelihood_is_the_laplace_of_torch() -> None:
-    mean, x = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
-    expected = Laplace(mean, 0.75).log_prob(x).flatten(1).sum(1)
-    torch.testing.assert_close(image.log_likelihood(mean, x, 0.75), expected)
-    torch.testing.assert_close(image.likelihood_mean(mean), mean)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

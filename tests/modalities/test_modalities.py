@@ -221,7 +221,9 @@ def test_the_likelihood_of_the_toy_is_that_of_torch() -> None:
     output, x = torch.randn(4, 3, 2), torch.rand(4, 3) * 6 - 3
     mean, concentration = angle.parameters(output)
     expected = VonMises(mean, concentration).log_prob(x).sum(1)
-    torch.testing.assert_close(angle.log_likelihood(output, x, 1.0), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        angle.log_likelihood(output, x, "von_mises", None), expected, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_a_kind_of_ones_own_goes_through_all_steps(toy, tmp_path) -> None:

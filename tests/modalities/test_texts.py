@@ -48,19 +48,21 @@ def test_the_likelihood_takes_logits() -> None:
     """The reference passes log-probabilities where probabilities belong, which reverses their order."""
     ids = torch.randint(70, (4, 8))
     certain = 50 * one_hot(ids, 70).float()
-    torch.testing.assert_close(text.log_likelihood(certain, ids, 1.0), torch.zeros(4))
+    torch.testing.assert_close(text.log_likelihood(certain, ids, "categorical", None), torch.zeros(4))
     uniform = torch.zeros(4, 8, 70)
-    torch.testing.assert_close(text.log_likelihood(uniform, ids, 1.0), torch.full((4,), -8 * math.log(70)))
-    torch.testing.assert_close(text.likelihood_mean(certain).argmax(-1), ids)
+    torch.testing.assert_close(
+        text.log_likelihood(uniform, ids, "categorical", None), torch.full((4,), -8 * math.log(70))
+    )
+    torch.testing.assert_close(text.likelihood_mean(certain, "categorical").argmax(-1), ids)
 
 
 def test_probabilities_sum_to_one() -> None:
     """Those of the likelihood of all texts of two characters, and those of its mean."""
     logits = torch.randn(1, 2, 70, dtype=torch.float64)
     pairs = torch.cartesian_prod(torch.arange(70), torch.arange(70))
-    every = text.log_likelihood(logits.expand(len(pairs), -1, -1), pairs, 1.0)
+    every = text.log_likelihood(logits.expand(len(pairs), -1, -1), pairs, "categorical", None)
     torch.testing.assert_close(every.exp().sum(), torch.tensor(1.0))
-    torch.testing.assert_close(text.likelihood_mean(logits).sum(-1), torch.ones(1, 2))
+    torch.testing.assert_close(text.likelihood_mean(logits, "categorical").sum(-1), torch.ones(1, 2))
 
 
 def test_a_varied_text_is_uncertain_but_readable() -> None:

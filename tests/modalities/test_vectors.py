@@ -1,20 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Normal
 
 from mmjsd.modalities import vector
 from mmjsd.reporting.canvas import house_style, sheets
 
 WIDTHS = [1, 2, 7, 1000]
-
-
-def test_the_likelihood_is_the_normal_of_torch_with_scale_1() -> None:
-    mean, x = torch.randn(4, 7), torch.randn(4, 7)
-    expected = Normal(mean, 1).log_prob(x).sum(1)
-    for scale in (0.75, 3.0):  # that of images does not count
-        torch.testing.assert_close(vector.log_likelihood(mean, x, scale), expected)
-    torch.testing.assert_close(vector.likelihood_mean(mean), mean)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from PIL import Image
@@ -22,6 +24,57 @@ def test_number_of_parameters_without_subspaces(store):
     """1.41 million, as the reference has with its 71 symbols."""
     model, _ = build(store)
     assert 1_405_000 < sum(p.numel() for p in model.parameters()) < 1_415_000
+
+
+SCALED = {"mnist": "laplace", "svhn": "normal"}
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [(None, (0.75, 1.0)), (0.3, (0.3, 0.3)), ({"svhn": 0.2}, (0.75, 0.2)), ("learned", (0.75, 1.0))],
+    ids=str,
+)
+def test_scales_of_likelihoods(store, scale, expected):
+    """Those that are learnt begin at the defaults; only they are weights."""
+    model, _ = build(store, likelihoods=SCALED, likelihood_scale=scale)
+    with torch.no_grad():
+        scales = [model.likelihood_scale(name) for name in model.modalities]
+    assert [float(s) for s in scales[:2]] == pytest.approx(expected, abs=0.01)
+    assert scales[2] is None
+    learnt = ["log_scales.mnist", "log_scales.svhn"] if scale == "learned" else []
+    assert [name for name in model.state_dict() if "scales" in name] == learnt
+
+
+def test_a_learnt_scale_is_that_of_the_errors(store):
+    """The mean distance of a Laplace, the deviation of a normal; never 0, whatever is decoded exactly."""
+    model, values = build(store, likelihoods=SCALED, likelihood_scale="learned")
+    optimiser = torch.optim.Adam(model.log_scales.parameters(), lr=0.02)
+    error = {name: 0.1 * torch.randn_like(values[name]) for name in SCALED}
+    for exact in (False, True):
+        for _ in range(600):
+            optimiser.zero_grad()
+            outputs = {name: values[name] + (0 if exact else error[name]) for name in SCALED}
+            logs = [model.log_likelihood(name, outputs[name], values[name]).mean() for name in SCALED]
+            (-sum(logs)).backward()
+            optimiser.step()
+        scales = [model.likelihood_scale(name).detach().item() for name in SCALED]
+        if not exact:
+            expected = [error["mnist"].abs().mean().item(), error["svhn"].square().mean().sqrt().item()]
+            assert scales == pytest.approx(expected, rel=0.02)
+    assert all(math.exp(-6) < scale < 1.2 * math.exp(-6) for scale in scales)
+
+
+@pytest.mark.parametrize("name", ["mnist", "svhn"])
+def test_bernoulli_decoders_give_logits(store, name):
+    """Also that of MNIST, which ends with a sigmoid otherwise: means come near 0 and 1, and weights stay."""
+    model, _ = build(store, likelihoods={name: "bernoulli"})
+    plain, _ = build(store)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    c = 1e3 * torch.randn(20, 20)
+    means = model.decode_mean(name, c[:, :0], c)
+    assert means.min() < 0.01
+    assert means.max() > 0.99
+    torch.testing.assert_close(means, model.decode(name, c[:, :0], c).sigmoid())
 
 
 @pytest.mark.parametrize("private", [0, 4])

@@ -48,6 +48,13 @@ def test_committed_schema_is_up_to_date():
 
 
 class TestResolving:
+    @pytest.mark.parametrize("scale", [3, {"mnist": 0.2, "svhn": 1}, "learned", None])
+    def test_scales_of_likelihoods(self, load, scale):
+        run = load(one_run(f"likelihoods: {{mnist: normal}}, likelihood_scale: {json.dumps(scale)}")).runs[
+            "r"
+        ]
+        assert (run.likelihoods, run.likelihood_scale) == ({"mnist": "normal"}, scale)
+
     def test_run_overrides_shared_defaults(self, load):
         found = load(
             f"{HEAD}training: {{epochs: 7, beta: 3}}\nruns:\n"
@@ -289,6 +296,45 @@ class TestWeights:
         assert faults(one_run("private_latent: -1, style_weights: {text: 5}")) == [
             "runs.r.private_latent: must be >= 0 (got -1)"
         ]
+
+
+SCALE = "must be `learned`, a number from 0.0001 to 10000, or such a number for each modality"
+
+
+class TestLikelihoods:
+    @pytest.mark.parametrize(
+        ("options", "lines"),
+        [
+            *(
+                (f"likelihood_scale: {value}", [f"_scale: {SCALE} (got {value})"])
+                for value in ("-1", "learnt", "true", '{"svhn": 0}')
+            ),
+            (
+                "likelihood_scale: {svnh: 1, text: 1}",
+                [
+                    "_scale.svnh: no such modality; the dataset has mnist, svhn, text",
+                    "_scale.text: its likelihood, categorical, has no scale; leave it out",
+                ],
+            ),
+            (
+                "likelihoods: {mnist: bernouli, text: laplace, tx: normal}, likelihood_scale: {mnist: 2}",
+                [
+                    "s.mnist: must be 'laplace', 'normal' or 'bernoulli', which images have (got bernouli)",
+                    "s.text: must be 'categorical', which texts have (got laplace)",
+                    "s.tx: no such modality; the dataset has mnist, svhn, text",
+                ],
+            ),
+            *(
+                (
+                    f"likelihoods: {{mnist: bernoulli, svhn: bernoulli}}, likelihood_scale: {scale}",
+                    ["_scale: no modality has a likelihood with a scale; leave it out"],
+                )
+                for scale in ("learned", "2.0")
+            ),
+        ],
+    )
+    def test_what_a_modality_lacks_is_refused(self, faults, options, lines):
+        assert faults(one_run(options)) == [f"runs.r.likelihood{line}" for line in lines]
 
 
 class TestYaml:

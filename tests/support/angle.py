@@ -17,6 +17,7 @@ DTYPE = np.float32
 AXES = 2
 RANGE = (-math.pi, math.pi)
 FROM_FILES = False
+LIKELIHOODS = {"von_mises": None}
 
 
 def prepare(item: Any, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], str]:
@@ -41,7 +42,9 @@ def parameters(output: "Tensor") -> "tuple[Tensor, Tensor]":
     return y.atan2(x), (x**2 + y**2 + 1e-6).sqrt()
 
 
-def log_likelihood(output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
+def log_likelihood(
+    output: "Tensor", x: "Tensor", likelihood: str, scale: "float | Tensor | None"
+) -> "Tensor":
     import torch
 
     mean, concentration = parameters(output)
@@ -49,7 +52,7 @@ def log_likelihood(output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
     return (concentration * (x - mean).cos() - math.log(2 * math.pi) - bessel).sum(1)
 
 
-def likelihood_mean(output: "Tensor") -> "Tensor":
+def likelihood_mean(output: "Tensor", likelihood: str) -> "Tensor":
     return parameters(output)[0]
 
 

@@ -15,6 +15,17 @@ def test_load_gives_the_trained_model(store, tmp_path):
     assert model.encode({"text": torch.zeros(2, 8, dtype=torch.int64)}).shared.mean.shape == (1, 2, 20)
 
 
+def test_likelihoods_and_learnt_scales_are_in_the_file(store, tmp_path):
+    options = {"likelihoods": {"mnist": "bernoulli", "svhn": "normal"}, "likelihood_scale": "learned"}
+    train(store, tmp_path, run_options=options)
+    model = mmjsd.load(tmp_path)
+    assert model.likelihoods == {"mnist": "bernoulli", "svhn": "normal", "text": "categorical"}
+    assert list(model.log_scales) == ["svhn"]
+    assert torch.equal(model.log_scales["svhn"], weights(tmp_path)["log_scales.svhn"])
+    assert 0.9 < model.likelihood_scale("svhn").detach().item() < 0.999  # on its way from 1 downwards
+    assert 0 <= model.generate(n=3)["mnist"].min() <= model.generate(n=3)["mnist"].max() <= 1
+
+
 def test_load_refuses(tmp_path):
     with pytest.raises(MmjsdError, match=r"model\.safetensors: no such file"):
         mmjsd.load(tmp_path)

@@ -80,6 +80,9 @@ def evaluate(
                 found |= _computed(name, judged, evaluation, posterior)
 
     final = history[-1]
+    model = judged.model
+    with torch.no_grad():
+        learnt = {name: float(torch.as_tensor(model.likelihood_scale(name))) for name in model.log_scales}
     about = {
         **{f"classifier/{name}": score for name, score in judged.classifier_scores.items()},
         **{f"train/{term}": final[term] for term in final if is_term(term)},
@@ -91,6 +94,7 @@ def evaluate(
         "meta/epochs": judged.run["epochs"],
         "meta/seed": judged.seed,
         "meta/device": judged.model.device.type,
+        **{f"meta/likelihood_scale/{name}": scale for name, scale in learnt.items()},
         "meta/train_seconds": sum(row["seconds"] for row in history),
         "meta/train_samples_per_second": final["samples_per_second"],
         f"{_SECONDS}total": sum(seconds.values()),

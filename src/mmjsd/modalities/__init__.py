@@ -40,6 +40,9 @@ class Kind(Protocol):
     """Least and greatest value of inputs."""
     FROM_FILES: bool
     """Whether people name a file where they give a string."""
+    LIKELIHOODS: dict[str, float | None]
+    """Those it has, its default first: name -> scale where no other is given, None if it has none. A literal,
+    for it is read without importing the module."""
 
     def prepare(self, item: Any, shape: tuple[int, ...]) -> tuple[NDArray[Any], str]:
         """Bring one thing that people have into the form of a row; tell what was changed, if anything.
@@ -53,10 +56,18 @@ class Kind(Protocol):
     def as_input(self, rows: "Tensor") -> "Tensor":
         """Turn stored rows (B, ...) into what the networks take."""
 
-    def log_likelihood(self, output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
-        """Compute log p(x | decoder output) in nats, summed over all but the batch: -> (B,)."""
+    def log_likelihood(
+        self, output: "Tensor", x: "Tensor", likelihood: str, scale: "float | Tensor | None"
+    ) -> "Tensor":
+        """Compute log p(x | decoder output) in nats, summed over all but the batch: -> (B,).
 
-    def likelihood_mean(self, output: "Tensor") -> "Tensor":
+        Args:
+            output, x: of the decoder, and inputs.
+            likelihood: one of `LIKELIHOODS`.
+            scale: its scale, a number or a tensor of one; None: it has none.
+        """
+
+    def likelihood_mean(self, output: "Tensor", likelihood: str) -> "Tensor":
         """Compute the mean of the likelihood: a generated sample."""
 
     def encoder(self, shape: tuple[int, ...], width: float) -> "tuple[nn.Module, int]":

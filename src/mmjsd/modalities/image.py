@@ -1,4 +1,4 @@
-"""Images: uint8 (C, H, W) in the store, 0..1 as inputs, a Laplace likelihood."""
+"""Images: uint8 (C, H, W) in the store, 0..1 as inputs, a Laplace, normal or Bernoulli likelihood."""
 
 import math
 import os
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from mmjsd.modalities.likelihoods import LOG_DENSITIES, mean_of
 from mmjsd.modalities.preparation import Unfit
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "DTYPE",
     "FACE",
     "FROM_FILES",
+    "LIKELIHOODS",
     "RANGE",
     "Frame",
     "as_input",
@@ -41,6 +43,7 @@ DTYPE = np.uint8
 AXES = 4
 RANGE = (0.0, 1.0)
 FROM_FILES = True
+LIKELIHOODS = {"laplace": 0.75, "normal": 1.0, "bernoulli": None}
 
 FIRST, MOST = 32, 256
 """Channels of the first convolution of the default networks, doubled by each further one, up to MOST."""
@@ -236,15 +239,16 @@ def as_input(rows: "Tensor") -> "Tensor":
     return rows.to(torch.float32, memory_format=image_layout(rows.device)).div_(255)
 
 
-def log_likelihood(output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
-    """log p(x | decoder output) in nats: Laplace of this scale around the output, (B, C, H, W) -> (B,)."""
-    size = math.prod(x.shape[1:])
-    return -(output.float() - x).abs().sum((1, 2, 3)) / scale - size * math.log(2 * scale)
+def log_likelihood(
+    output: "Tensor", x: "Tensor", likelihood: str, scale: "float | Tensor | None"
+) -> "Tensor":
+    """log p(x | decoder output) in nats: the mean, of a Bernoulli logits, (B, C, H, W) -> (B,)."""
+    return LOG_DENSITIES[likelihood](output, x, scale)
 
 
-def likelihood_mean(output: "Tensor") -> "Tensor":
-    """The decoder's output (B, C, H, W)."""
-    return output.float()
+def likelihood_mean(output: "Tensor", likelihood: str) -> "Tensor":
+    """The decoder's output (B, C, H, W), of a Bernoulli its sigmoid."""
+    return mean_of(output, likelihood)
 
 
 def encoder(shape: Shape, width: float) -> "tuple[nn.Module, int]":

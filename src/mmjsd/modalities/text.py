@@ -20,6 +20,7 @@ __all__ = [
     "AXES",
     "DTYPE",
     "FROM_FILES",
+    "LIKELIHOODS",
     "RANGE",
     "as_input",
     "classifier_body",
@@ -40,6 +41,7 @@ DTYPE = np.uint8
 AXES = 2
 RANGE = (0.0, len(ALPHABET) - 1.0)
 FROM_FILES = False
+LIKELIHOODS = {"categorical": None}
 
 CHANNELS = 128
 
@@ -110,14 +112,16 @@ def as_input(rows: "Tensor") -> "Tensor":
     return rows.long()
 
 
-def log_likelihood(output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
+def log_likelihood(
+    output: "Tensor", x: "Tensor", likelihood: str, scale: "float | Tensor | None"
+) -> "Tensor":
     """log p(x | decoder output) in nats, each character categorical: logits (B, L, A), ids (B, L) -> (B,)."""
     from torch.nn.functional import cross_entropy
 
     return -cross_entropy(output.float().flatten(0, 1), x.flatten(), reduction="none").view_as(x).sum(1)
 
 
-def likelihood_mean(output: "Tensor") -> "Tensor":
+def likelihood_mean(output: "Tensor", likelihood: str) -> "Tensor":
     """The probabilities of the characters (B, L, A)."""
     return output.float().softmax(-1)
 

@@ -1,11 +1,11 @@
-"""Vectors of standardised numbers: float32 in the store, a normal likelihood with scale 1."""
+"""Vectors of standardised numbers: float32 in the store, a normal or Laplace likelihood."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmjsd.modalities.likelihoods import LOG_DENSITIES, mean_of
 from mmjsd.modalities.preparation import Unfit
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ __all__ = [
     "AXES",
     "DTYPE",
     "FROM_FILES",
+    "LIKELIHOODS",
     "RANGE",
     "as_input",
     "classifier_body",
@@ -34,6 +35,7 @@ DTYPE = np.float32
 AXES = 2
 RANGE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 FROM_FILES = False
+LIKELIHOODS = {"normal": 1.0, "laplace": 0.75}
 
 HIDDEN = 256
 NOISE = 0.1
@@ -65,19 +67,16 @@ def as_input(rows: "Tensor") -> "Tensor":
     return rows
 
 
-def log_likelihood(output: "Tensor", x: "Tensor", scale: float) -> "Tensor":
-    """log p(x | decoder output) in nats: normal around the output, with scale 1, (B, D) -> (B,).
-
-    Args:
-        output, x: means and values.
-        scale: that of other kinds, without effect here.
-    """
-    return -0.5 * ((output.float() - x) ** 2 + math.log(2 * math.pi)).sum(-1)
+def log_likelihood(
+    output: "Tensor", x: "Tensor", likelihood: str, scale: "float | Tensor | None"
+) -> "Tensor":
+    """log p(x | decoder output) in nats: the mean, (B, D) -> (B,)."""
+    return LOG_DENSITIES[likelihood](output, x, scale)
 
 
-def likelihood_mean(output: "Tensor") -> "Tensor":
+def likelihood_mean(output: "Tensor", likelihood: str) -> "Tensor":
     """The decoder's output (B, D)."""
-    return output.float()
+    return mean_of(output, likelihood)
 
 
 def encoder(shape: Shape, width: float) -> "tuple[nn.Module, int]":

@@ -4,11 +4,13 @@ With modality-specific subspaces each modality also has a private latent s_j. Th
 names nor the number of its modalities: they come from the store.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from mmjsd.distributions import Gaussian, Mean, Mixture
 from mmjsd.errors import MmjsdError
@@ -18,6 +20,11 @@ from mmjsd.modalities.preparation import prepare
 from mmjsd.models import networks
 
 __all__ = ["MultimodalVAE", "Posteriors", "Scale"]
+
+LikelihoodScale = float | Mapping[str, float] | Literal["learned"] | None
+
+_LEAST = -6.0
+"""Log of the least scale that is learnt, less than a level of grey (Rybkin, Daniilidis & Levine 2021)."""
 
 
 class Posteriors(NamedTuple):
@@ -51,7 +58,9 @@ class MultimodalVAE(nn.Module):
         modalities: in the order of the store.
         shared_latent, private_latent: dimensions of c and of each s_j (0: no subspaces).
         network_width: relative to the paper's.
-        likelihood_scale: scale of the Laplace likelihood.
+        likelihoods: modality -> its likelihood; the default of its kind where there is none.
+        likelihood_scale: of all modalities whose likelihood has a scale, or of each; where there is none, the
+            default of the likelihood. `learned`: the logarithm of each is a parameter.
     """
 
     def __init__(
@@ -61,20 +70,29 @@ class MultimodalVAE(nn.Module):
         shared_latent: int,
         private_latent: int,
         network_width: float = 1.0,
-        likelihood_scale: float,
+        likelihoods: Mapping[str, str] = {},
+        likelihood_scale: LikelihoodScale = None,
     ):
         super().__init__()
         self.modalities = {m.name: m for m in modalities}
         self.shared_latent, self.private_latent = shared_latent, private_latent
         self.mean: Mean = geometric
         self.weights = dict.fromkeys(self.modalities, 1.0)
-        self.likelihood_scale = likelihood_scale
+        self.likelihoods: dict[str, str] = {}
+        self.likelihood_scales: dict[str, float | None] = {}
+        self.log_scales = nn.ParameterDict()
         self.scales: dict[str, Scale] = {}
         """Of the vectors that people have in units of their own; a loaded model has those of its data."""
         self.encoders, self.heads, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for m in modalities:
+            known = kind_of(m).LIKELIHOODS
+            likelihood = likelihoods.get(m.name, next(iter(known)))
+            scale = _scale_of(m.name, known[likelihood], likelihood_scale)
+            if likelihood_scale == "learned" and scale is not None:
+                self.log_scales[m.name] = nn.Parameter(torch.tensor(math.log(scale)))
+            self.likelihoods[m.name], self.likelihood_scales[m.name] = likelihood, scale
             latent = shared_latent + private_latent
-            body, features, decoder = networks.build(m.kind, m.shape, latent, network_width)
+            body, features, decoder = networks.build(m.kind, m.shape, latent, network_width, likelihood)
             self.encoders[m.name], self.decoders[m.name] = body, decoder
             self.heads[m.name] = nn.Linear(features, 2 * latent)
         self.private_scales = nn.ParameterDict()
@@ -154,16 +172,25 @@ class MultimodalVAE(nn.Module):
         return (weights / weights.sum()).to(self.device)
 
     def decode(self, name: str, private: Tensor, shared: Tensor) -> Tensor:
-        """Parameters of p(x_j | s_j, c): (B, private), (B, shared) -> mean of an image, logits of a text."""
+        """Parameters of p(x_j | s_j, c): (B, private), (B, shared) -> mean, logits of a text, ..."""
         return self.decoders[name](torch.cat([private, shared], dim=-1))
 
     def decode_mean(self, name: str, private: Tensor, shared: Tensor) -> Tensor:
         """Mean of p(x_j | s_j, c): an image as it is, character probabilities (B, L, A) of a text, ..."""
-        return kind_of(self.modalities[name]).likelihood_mean(self.decode(name, private, shared))
+        output = self.decode(name, private, shared)
+        return kind_of(self.modalities[name]).likelihood_mean(output, self.likelihoods[name])
 
     def log_likelihood(self, name: str, output: Tensor, x: Tensor) -> Tensor:
         """log p(x_j | s_j, c) in nats from the decoder's output: -> (B,)."""
-        return kind_of(self.modalities[name]).log_likelihood(output, x, self.likelihood_scale)
+        kind, scale = kind_of(self.modalities[name]), self.likelihood_scale(name)
+        return kind.log_likelihood(output, x, self.likelihoods[name], scale)
+
+    def likelihood_scale(self, name: str) -> float | Tensor | None:
+        """Tell the scale of p(x_j | s_j, c): a number, () where it is learnt, None if it has none."""
+        if name not in self.log_scales:
+            return self.likelihood_scales[name]
+        # bounded softly, so that there is a gradient: what a decoder reproduces exactly would lead to 0
+        return (_LEAST + softplus(self.log_scales[name] - _LEAST)).exp()
 
     @torch.no_grad()
     def generate(
@@ -248,3 +275,10 @@ class MultimodalVAE(nn.Module):
                     f"generate: {name} must be in {least:.4g}..{greatest:.4g}, got {low:.4g}..{high:.4g}; "
                     "`prepare` makes such inputs"
                 )
+
+
+def _scale_of(name: str, default: float | None, scale: LikelihoodScale) -> float | None:
+    """The scale of a modality's likelihood, of one that is learnt at first; None if it has none."""
+    if isinstance(scale, Mapping):
+        scale = scale.get(name)
+    return default if default is None or scale in (None, "learned") else float(scale)

@@ -238,6 +238,7 @@ def _run_faults(run: Run, datasets: Mapping[str, Dataset]) -> Iterator[str]:
         yield f"dataset: no such dataset; {did_you_mean(dataset, datasets)} (got {dataset!r})"
     elif getattr(datasets[dataset], "kind", None) in entries("datasets"):
         yield from _weight_faults(run, datasets[dataset].modalities)
+        yield from _likelihood_faults(run, datasets[dataset].described.MODALITIES)
 
 
 def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
@@ -259,6 +260,37 @@ def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
             yield "weights: at least one modality needs a weight >= 1e-06"
     if getattr(run, "style_weights", None) and not run.private_latent:
         yield "style_weights: without private_latent there is nothing to weigh; leave them out"
+
+
+def _likelihood_faults(run: Run, modalities: Mapping[str, str]) -> Iterator[str]:
+    """Tell the likelihoods that no such modality has, and the scales without effect.
+
+    Args:
+        run: that has them.
+        modalities: name -> kind and, where that is fixed, shape.
+    """
+    if not modalities:
+        return
+    scales: dict[str, dict[str, float | None]] = {}
+    for name, form in modalities.items():
+        kind = form.partition(" ")[0]
+        known = registry.constant_of("modalities", kind, "LIKELIHOODS", {})
+        likelihood = run.likelihoods.get(name, next(iter(known)))
+        if likelihood not in known:
+            got = _short(likelihood)
+            yield f"likelihoods.{name}: must be {choice_of(known)}, which {kind}s have (got {got})"
+        scales[name] = {likelihood: known.get(likelihood, 1.0)}  # of an unknown one nothing more is told
+    own = run.likelihood_scale if isinstance(run.likelihood_scale, Mapping) else {}
+    for key, names in (("likelihoods", run.likelihoods), ("likelihood_scale", own)):
+        for name in names:
+            if name not in modalities:
+                yield f"{key}.{name}: no such modality; the dataset has {', '.join(modalities)}"
+    for name in own:
+        for likelihood, scale in scales.get(name, {}).items():
+            if scale is None:
+                yield f"likelihood_scale.{name}: its likelihood, {likelihood}, has no scale; leave it out"
+    if run.likelihood_scale is not None and not own and not any(any(s.values()) for s in scales.values()):
+        yield "likelihood_scale: no modality has a likelihood with a scale; leave it out"
 
 
 def without_effect(key: str, objective: str, place: Place) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, create_model
 
 from mmjsd.params.sources import Origin, effective, origin
-from mmjsd.params.types import Count, Device, PosteriorName, Section, Seed, Threads
+from mmjsd.params.types import Count, Device, PosteriorName, Scales, Section, Seed, Threads
 from mmjsd.registry import entries, options_of, resolve
 from mmjsd.static import Option
 
@@ -77,8 +77,12 @@ class Training(Section):
     """Dimensions of each modality's private latent s_j; 0: no modality-specific subspaces."""
     network_width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """Width of the networks (hidden units, channels) relative to those of the paper."""
-    likelihood_scale: Annotated[float, Field(ge=1e-4, le=1e4)] = 0.75
-    """Scale of the Laplace likelihood of images (values in 0..1)."""
+    likelihoods: dict[str, str] = Field(default_factory=dict)
+    """Modality -> likelihood: of images `laplace` (default), `normal` or `bernoulli`, of vectors `normal`
+    (default) or `laplace`, of texts `categorical`."""
+    likelihood_scale: Scales | None = None
+    """Scale of the Laplace or normal likelihoods: a number, a number for each modality, or `learned` with the
+    weights, one for each modality. null: Laplace 0.75, normal 1."""
     kl_warmup_epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
     """Epochs over which beta grows from 0, step by step; 0: it has its value from the start."""
     epochs: Annotated[int, Field(gt=0, le=10**6)] = 100

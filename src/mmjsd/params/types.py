@@ -4,9 +4,17 @@ The limits are those beyond which a value can only be a mistake, and would fail 
 products of the largest factors are finite in float32, the largest counts fit into memory.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from mmjsd.errors import choice_of
@@ -21,6 +29,7 @@ __all__ = [
     "MeanName",
     "PosteriorName",
     "Samples",
+    "Scales",
     "Section",
     "Seed",
     "Share",
@@ -36,6 +45,7 @@ CLUSTERS = 20
 Weight = Annotated[float, Field(ge=0, le=1e4)]
 Weights = dict[str, Weight]
 Share = Annotated[float, Field(ge=0, le=1)]
+Scale = Annotated[float, Field(ge=1e-4, le=1e4)]
 Count = Annotated[int, Field(gt=0, le=10**6)]
 Samples = Annotated[int, Field(ge=10, le=10**6)]
 ImageCount = Annotated[int, Field(ge=CLUSTERS, le=500_000)]
@@ -43,6 +53,18 @@ ImportanceSamples = Annotated[int, Field(gt=0, le=10**4)]
 Threads = Annotated[int, Field(gt=0, le=1024)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|(cuda|xpu)(:(0|[1-9][0-9]?))?)$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _in_a_word(value: Any, check: Any) -> Any:
+    """What is wrong with scales, whichever of the three they are meant to be."""
+    try:
+        return check(value)
+    except ValidationError:
+        expected = "must be `learned`, a number from 0.0001 to 10000, or such a number for each modality"
+        raise PydanticCustomError("likelihood_scale", expected) from None
+
+
+Scales = Annotated[Scale | dict[str, Scale] | Literal["learned"], WrapValidator(_in_a_word)]
 
 
 def one_of(group: str, *more: str) -> Any:

@@ -29,6 +29,7 @@ def build(modalities: list[Modality], run: Run) -> Objective:
         shared_latent=run.shared_latent,
         private_latent=run.private_latent,
         network_width=run.network_width,
+        likelihoods=run.likelihoods,
         likelihood_scale=run.likelihood_scale,
     )
     return registry.resolve("objectives", run.objective)(model, **run.objective_options)
