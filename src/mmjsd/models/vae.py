@@ -58,6 +58,7 @@ class MultimodalVAE(nn.Module):
         modalities: in the order of the store.
         shared_latent, private_latent: dimensions of c and of each s_j (0: no subspaces).
         network_width: relative to the paper's.
+        own_networks: modality -> networks in place of the usual ones.
         likelihoods: modality -> its likelihood; the default of its kind where there is none.
         likelihood_scale: of all modalities whose likelihood has a scale, or of each; where there is none, the
             default of the likelihood. `learned`: the logarithm of each is a parameter.
@@ -70,12 +71,14 @@ class MultimodalVAE(nn.Module):
         shared_latent: int,
         private_latent: int,
         network_width: float = 1.0,
+        own_networks: Mapping[str, Any] = {},
         likelihoods: Mapping[str, str] = {},
         likelihood_scale: LikelihoodScale = None,
     ):
         super().__init__()
         self.modalities = {m.name: m for m in modalities}
         self.shared_latent, self.private_latent = shared_latent, private_latent
+        self.own_networks = own_networks
         self.mean: Mean = geometric
         self.weights = dict.fromkeys(self.modalities, 1.0)
         self.likelihoods: dict[str, str] = {}
@@ -92,7 +95,9 @@ class MultimodalVAE(nn.Module):
                 self.log_scales[m.name] = nn.Parameter(torch.tensor(math.log(scale)))
             self.likelihoods[m.name], self.likelihood_scales[m.name] = likelihood, scale
             latent = shared_latent + private_latent
-            body, features, decoder = networks.build(m.kind, m.shape, latent, network_width, likelihood)
+            body, features, decoder = networks.build(
+                m.kind, m.shape, latent, network_width, likelihood, own_networks.get(m.name)
+            )
             self.encoders[m.name], self.decoders[m.name] = body, decoder
             self.heads[m.name] = nn.Linear(features, 2 * latent)
         self.private_scales = nn.ParameterDict()

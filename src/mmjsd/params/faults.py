@@ -238,6 +238,7 @@ def _run_faults(run: Run, datasets: Mapping[str, Dataset]) -> Iterator[str]:
         yield f"dataset: no such dataset; {did_you_mean(dataset, datasets)} (got {dataset!r})"
     elif getattr(datasets[dataset], "kind", None) in entries("datasets"):
         yield from _weight_faults(run, datasets[dataset].modalities)
+        yield from _network_faults(run, datasets[dataset].modalities)
         yield from _likelihood_faults(run, datasets[dataset].described.MODALITIES)
 
 
@@ -260,6 +261,14 @@ def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
             yield "weights: at least one modality needs a weight >= 1e-06"
     if getattr(run, "style_weights", None) and not run.private_latent:
         yield "style_weights: without private_latent there is nothing to weigh; leave them out"
+
+
+def _network_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
+    for name, file in run.networks.items():
+        if name not in modalities:
+            yield f"networks.{name}: no such modality; the dataset has {', '.join(modalities)}"
+        elif not os.path.isfile(file):
+            yield f"networks.{name}: must be an existing file (got {_short(file)!r})"
 
 
 def _likelihood_faults(run: Run, modalities: Mapping[str, str]) -> Iterator[str]:

@@ -77,6 +77,8 @@ class Training(Section):
     """Dimensions of each modality's private latent s_j; 0: no modality-specific subspaces."""
     network_width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """Width of the networks (hidden units, channels) relative to those of the paper."""
+    networks: dict[str, str] = Field(default_factory=dict)
+    """Modality -> file of your own with `encoder(shape, width)` and `decoder(shape, latent, width)`."""
     likelihoods: dict[str, str] = Field(default_factory=dict)
     """Modality -> likelihood: of images `laplace` (default), `normal` or `bernoulli`, of vectors `normal`
     (default) or `laplace`, of texts `categorical`."""

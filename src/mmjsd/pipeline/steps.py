@@ -199,7 +199,7 @@ class Train(_OfRun):
         return {**self.run.recorded, "seed": self.values["seed"]}
 
     def inputs(self) -> list[Path]:
-        return [_store_of(self)]
+        return [_store_of(self), *map(Path, dict.fromkeys(self.run.networks.values()))]
 
     def code(self) -> list[str]:
         return ["mmjsd.training.loop:train", *_code_of(self.run, self.dataset)]

@@ -1,5 +1,7 @@
 """The file of a trained model, `model.safetensors`, and the model made from parameters."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ from mmjsd.devices import image_layout, pick_device
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Modality
 from mmjsd.models import weights
+from mmjsd.models.networks.own import OwnNetworks
 from mmjsd.models.vae import MultimodalVAE, Scale
 from mmjsd.objectives import Objective
 from mmjsd.params import Run, make_run
+from mmjsd.provenance.files import sha256_file
 
 __all__ = ["NAME", "build", "load_model", "save_model"]
 
@@ -22,13 +26,25 @@ NAME = "model.safetensors"
 _SAID = {"run": dict, "name": str, "seed": int, "data_sha256": str, "modalities": list, "classes": list}
 
 
-def build(modalities: list[Modality], run: Run) -> Objective:
-    """Build a model with fresh weights and its objective, as the run's parameters say."""
+def build(modalities: list[Modality], run: Run, root: Path = Path()) -> Objective:
+    """Build a model with fresh weights and its objective, as the run's parameters say.
+
+    Args:
+        modalities: of the store.
+        run: its parameters.
+        root: that the files of its own networks are relative to.
+
+    Raises:
+        MmjsdError: what is wrong with such a file.
+    """
+    networks = run.networks
+    own = {m.name: OwnNetworks(root / networks[m.name], m) for m in modalities if m.name in networks}
     model = MultimodalVAE(
         modalities,
         shared_latent=run.shared_latent,
         private_latent=run.private_latent,
         network_width=run.network_width,
+        own_networks=own,
         likelihoods=run.likelihoods,
         likelihood_scale=run.likelihood_scale,
     )
@@ -47,6 +63,8 @@ def save_model(folder: Path, model: MultimodalVAE, **about: Any) -> None:
         MmjsdError: weights that are not finite.
     """
     said = {"kind": "model", **about, "modalities": [list(m) for m in model.modalities.values()]}
+    if model.own_networks:
+        said["networks"] = {name: own.sha256 for name, own in model.own_networks.items()}
     if model.scales:
         said["scales"] = {
             name: [columns, mean.tolist(), deviation.tolist()]
@@ -58,29 +76,52 @@ def save_model(folder: Path, model: MultimodalVAE, **about: Any) -> None:
 def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, dict[str, Any]]:
     """Load the trained model of a run's folder, in eval mode, and what its file says of it.
 
+    The files of networks of its own are run: they are where the parameters say, seen from the working
+    directory or from that of the results, with the content they had in training.
+
     Args:
         folder: results/<dataset>/<run>/seed-<n>.
         device: as the `device` parameter names it.
 
     Raises:
-        MmjsdError: no model there or a damaged one, or no such device.
+        MmjsdError: no model there or a damaged one, its networks are not there or changed, or no such device.
     """
     path = Path(folder) / NAME
     found, about = weights.read(path, "model", "train the run (again) with `mmjsd train`")
-    try:
+    with _of_this_version(path):
         for key, kind in _SAID.items():
             if not isinstance(about[key], kind):
                 raise TypeError(key)
         modalities = [
             Modality(name, kind, tuple(shape), size) for name, kind, shape, size in about["modalities"]
         ]
-        model = build(modalities, make_run(**about["run"])).model
+        run = make_run(**about["run"])
+        files, digests = [Path(file) for file in run.networks.values()], about.get("networks", {})
+    beside = path.absolute().parents[4] if len(path.absolute().parents) > 4 else Path()
+    root = Path() if all(file.is_file() for file in files) else beside
+    for name, file in run.networks.items():
+        if not (root / file).is_file():
+            raise MmjsdError(f"{path}: has networks of {name} from {file}, which is gone; put the file back")
+        if sha256_file(root / file) != digests.get(name):
+            raise MmjsdError(
+                f"{path}: has networks of {name} from {file}, which has changed; restore that file, or "
+                "train the run again"
+            )
+    with _of_this_version(path):
+        model = build(modalities, run, root).model
         model.load_state_dict(found)
         model.scales = {
             name: Scale(columns, torch.tensor(mean), torch.tensor(deviation))
             for name, (columns, mean, deviation) in about.get("scales", {}).items()
         }
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, MmjsdError):
-        raise MmjsdError(f"{path}: written by another version; train the run again") from None
     place = pick_device(device)
     return model.to(place).to(memory_format=image_layout(place)).eval(), about
+
+
+@contextmanager
+def _of_this_version(path: Path) -> Iterator[None]:
+    """Refuse a file of another version, whatever that leads to."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, MmjsdError):
+        raise MmjsdError(f"{path}: written by another version; train the run again") from None

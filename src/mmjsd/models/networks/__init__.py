@@ -28,7 +28,12 @@ class Networks(Protocol):
 
 
 def build(
-    kind: str, shape: tuple[int, ...], latent: int, width: float, likelihood: str = ""
+    kind: str,
+    shape: tuple[int, ...],
+    latent: int,
+    width: float,
+    likelihood: str = "",
+    networks: Networks | None = None,
 ) -> tuple[nn.Module, int, nn.Module]:
     """Build an encoder body and a decoder of `latent` dimensions, of a relative width.
 
@@ -37,13 +42,15 @@ def build(
         latent: dimensions of what is decoded.
         width: relative to the usual one.
         likelihood: that the decoder gives the parameters of; nothing: the default of the kind.
+        networks: to build; None: those of the registry, or the default ones of the kind.
 
     Returns:
         The body, its number of features, and the decoder.
     """
-    name = f"{kind} {'x'.join(map(str, shape))}"
-    known = name in registry.entries("networks")
-    networks: Networks = registry.resolve("networks", name) if known else kind_of(kind)
+    if networks is None:
+        name = f"{kind} {'x'.join(map(str, shape))}"
+        known = name in registry.entries("networks")
+        networks = registry.resolve("networks", name) if known else kind_of(kind)
     body, features = networks.encoder(shape, width)
     decoder = networks.decoder(shape, latent, width)
     return body, features, _to_logits(decoder) if likelihood == BERNOULLI else decoder
