@@ -28,6 +28,7 @@ MODALITIES = [
     Modality("attributes", "text", (256,), 256),
     Modality("numbers", "vector", (3,), 3),
 ]
+FORMS = {"face": "face", "attributes": "attributes"}
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(256, size=(28, 28), dtype=np.uint8)
 COLOUR = RNG.integers(256, size=(32, 32, 3), dtype=np.uint8)
@@ -35,13 +36,13 @@ COLOUR = RNG.integers(256, size=(32, 32, 3), dtype=np.uint8)
 
 def one(name: str, value: Any) -> np.ndarray:
     """The only row of what one modality is given."""
-    (row,) = prepare({name: value}, MODALITIES)[name]
+    (row,) = prepare({name: value}, MODALITIES, FORMS)[name]
     return row
 
 
 def refused(name: str, value: Any) -> str:
     with pytest.raises(MmjsdError) as caught:
-        prepare({name: value}, MODALITIES)
+        prepare({name: value}, MODALITIES, FORMS)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{name}: ")
     return str(caught.value)
@@ -63,17 +64,30 @@ def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> Image.Image:
 # --- the same as in the build ---
 
 
+def test_what_has_the_shapes_of_celeba_is_not_of_celeba() -> None:
+    """Pictures of 3x64x64 are not cut like faces, nor are texts of 256 filled up like attributes."""
+    wide = np.zeros((178, 178, 3), np.uint8)
+    wide[:, :8] = 255  # at the border, which faces are cut by
+    given = {"face": wide, "attributes": "grade_2"}
+    (picture,), (words,) = (prepare(given, MODALITIES)[name] for name in given)
+    (face,), (attributes,) = (prepare(given, MODALITIES, FORMS)[name] for name in given)
+    assert (picture[:, :, 0] > 200).all()
+    assert (face == 0).all()
+    assert decode(words[None])[0].rstrip() == "grade_2"
+    assert decode(attributes[None])[0].rstrip("*") == "grade 2"
+
+
 def test_faces_are_prepared_as_in_the_build(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     counts = {"standin_train": 10, "standin_val": 3, "standin_test": 3}
     celeba.build(tmp_path / "x.h5", source="standin", source_folder=tmp_path, seed=0, **counts)
     store = read_store(tmp_path / "x.h5").splits["train"]
     files = [tmp_path / "img_align_celeba" / f"{number:06d}.jpg" for number in range(1, 11)]
     np.testing.assert_array_equal(
-        prepare({"face": files}, MODALITIES)["face"], store.modalities["image"].data
+        prepare({"face": files}, MODALITIES, FORMS)["face"], store.modalities["image"].data
     )
     words = [text.strip("*") for text in decode(store.modalities["text"].data)]
     assert [
-        text.rstrip("*") for text in decode(prepare({"attributes": words}, MODALITIES)["attributes"])
+        text.rstrip("*") for text in decode(prepare({"attributes": words}, MODALITIES, FORMS)["attributes"])
     ] == words
     assert told(caplog) == []
 

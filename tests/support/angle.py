@@ -20,7 +20,7 @@ FROM_FILES = False
 LIKELIHOODS = {"von_mises": None}
 
 
-def prepare(item: Any, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], str]:
+def prepare(item: Any, shape: tuple[int, ...], form: str = "") -> tuple[NDArray[np.float32], str]:
     """Degrees, as a list, or typed as `90°,-45°`."""
     try:
         parts = item.replace("°", "").split(",") if isinstance(item, str) else item

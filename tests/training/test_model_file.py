@@ -4,6 +4,7 @@ import torch
 import mmjsd
 from mmjsd.errors import MmjsdError
 from mmjsd.models import weights as files
+from support.samples import make_faces
 from support.training import train, weights
 
 
@@ -24,6 +25,14 @@ def test_likelihoods_and_learnt_scales_are_in_the_file(store, tmp_path):
     assert torch.equal(model.log_scales["svhn"], weights(tmp_path)["log_scales.svhn"])
     assert 0.9 < model.likelihood_scale("svhn").detach().item() < 0.999  # on its way from 1 downwards
     assert 0 <= model.generate(n=3)["mnist"].min() <= model.generate(n=3)["mnist"].max() <= 1
+
+
+def test_the_form_of_faces_is_in_the_file(tmp_path):
+    """So that pictures are cut as they were for training: the shape does not say it."""
+    faces = make_faces(tmp_path / "faces.h5")
+    options = {"network_width": 0.02, "epochs": 1, "batch_size": 8}
+    train(faces, tmp_path, run_options=options)
+    assert mmjsd.load(tmp_path).forms == {"image": "face", "text": "attributes"}
 
 
 def test_load_refuses(tmp_path):

@@ -44,10 +44,11 @@ class Kind(Protocol):
     """Those it has, its default first: name -> scale where no other is given, None if it has none. A literal,
     for it is read without importing the module."""
 
-    def prepare(self, item: Any, shape: tuple[int, ...]) -> tuple[NDArray[Any], str]:
+    def prepare(self, item: Any, shape: tuple[int, ...], form: str = "") -> tuple[NDArray[Any], str]:
         """Bring one thing that people have into the form of a row; tell what was changed, if anything.
 
-        A string is what they type on the command line.
+        A string is what they type on the command line. The form is what the kind of dataset says of how its
+        rows were made, by `FORMS`; nothing: in the usual way.
 
         Raises:
             Unfit: it cannot be shown to a model as it is.

@@ -63,7 +63,8 @@ class Frame(NamedTuple):
 
 #: The faces of CelebA, aligned and cropped.
 FACE = Frame(size=(178, 218), crop=(148, 148))
-_FRAMES: dict[Shape, Frame] = {(3, 64, 64): FACE}
+_FRAMES = {"face": FACE}
+"""By the form that a kind of dataset says its images have."""
 
 #: What turns the picture of each EXIF orientation upright.
 _TURNS = {
@@ -82,8 +83,10 @@ _NEARLY_GREY = 8  # levels between the colours of a pixel, as a JPEG of a grey p
 # --- In the store -----------------------------------------------------------------------------------------
 
 
-def prepare(item: Any, shape: Shape) -> tuple[Bytes, str]:
+def prepare(item: Any, shape: Shape, form: str = "") -> tuple[Bytes, str]:
     """A file, its path or `BytesIO`, a PIL image or an array as the store has it, and what was changed.
+
+    Of the form `face` it is cut as the faces of CelebA are.
 
     Raises:
         Unfit: it cannot be shown to a model as it is.
@@ -93,7 +96,7 @@ def prepare(item: Any, shape: Shape) -> tuple[Bytes, str]:
         try:
             # of odd headers and large photos Pillow warns; what is wrong with the pixels raises
             with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
-                return prepare_image(image, shape)
+                return prepare_image(image, shape, _FRAMES.get(form))
         except FileNotFoundError:
             raise Unfit("no such image file; check the path") from None
         except UnidentifiedImageError:
@@ -109,17 +112,17 @@ def prepare(item: Any, shape: Shape) -> tuple[Bytes, str]:
             ) from None
     if not isinstance(item, Image.Image):
         item = _from_array(item, shape[0])
-    return prepare_image(item, shape)
+    return prepare_image(item, shape, _FRAMES.get(form))
 
 
-def prepare_image(image: Image.Image, shape: Shape) -> tuple[Bytes, str]:
+def prepare_image(image: Image.Image, shape: Shape, frame: Frame | None = None) -> tuple[Bytes, str]:
     """A picture as the store of a modality of this shape (C, H, W) has it, and what of it was changed.
 
-    It is turned as its EXIF orientation says. Then its centre is cropped: of a face as in the build, 148x148
-    of 178x218 pixels or of another size the square that corresponds; of others the largest part that has the
-    proportions of the shape. That is resized bicubically, with antialiasing. A picture of the size of the
-    shape is taken as it is. 16 bits become 8, palettes become colours, grey becomes colour and colour
-    brightness (ITU-R 601), as the modality has it; colour profiles are ignored.
+    It is turned as its EXIF orientation says. Then its centre is cropped: to that of the frame, of a face
+    148x148 of 178x218 pixels or of another size the square that corresponds; without a frame the largest part
+    that has the proportions of the shape. That is resized bicubically, with antialiasing. A picture of the
+    size of the shape is taken as it is. 16 bits become 8, palettes become colours, grey becomes colour and
+    colour brightness (ITU-R 601), as the modality has it; colour profiles are ignored.
 
     Raises:
         Unfit: transparent in parts, several frames, or values that say nothing of how they are seen.
@@ -140,7 +143,7 @@ def prepare_image(image: Image.Image, shape: Shape) -> tuple[Bytes, str]:
     elif channels not in (1, 3):
         raise Unfit(f"images of {channels} channels cannot be prepared; give `encode` tensors")
     if image.size != (width, height):
-        frame = _FRAMES.get(shape, Frame((width, height), (width, height)))
+        frame = frame or Frame((width, height), (width, height))
         scale = min(there / side for there, side in zip(image.size, frame.size, strict=True))
         across, down = (max(1, round(scale * side)) for side in frame.crop)
         left, top = (image.width - across) // 2, (image.height - down) // 2

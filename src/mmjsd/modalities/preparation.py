@@ -1,7 +1,7 @@
 """What a model is given, brought into the form of its store: one preparation for building and for use.
 
-It depends on the kind and the shape of a modality alone. The same picture gives the same row, whether it
-comes as a file, an opened image or an array.
+It depends on the kind, the shape and the form of a modality alone. The same picture gives the same row,
+whether it comes as a file, an opened image or an array.
 """
 
 import logging
@@ -25,7 +25,9 @@ class Unfit(Exception):
     """Why something cannot be shown to a model as it is."""
 
 
-def prepare(given: Mapping[str, Any], modalities: Iterable[Modality]) -> dict[str, NDArray[Any]]:
+def prepare(
+    given: Mapping[str, Any], modalities: Iterable[Modality], forms: Mapping[str, str] = {}
+) -> dict[str, NDArray[Any]]:
     """Bring what a person has into the form of a store.
 
     What is cropped, resized or turned grey on the way is logged, a line for each kind of change.
@@ -36,6 +38,7 @@ def prepare(given: Mapping[str, Any], modalities: Iterable[Modality]) -> dict[st
             vector: its values, or a string of them, with commas between. One thing beside lists stands for
             B of it.
         modalities: those of the model.
+        forms: modality -> how its rows were made, as the kind of dataset says by `FORMS`.
 
     Returns:
         modality -> rows (B, ...): images uint8 (B, C, H, W), token ids uint8 (B, L), vectors float32 (B, D).
@@ -53,7 +56,7 @@ def prepare(given: Mapping[str, Any], modalities: Iterable[Modality]) -> dict[st
         several = _is_batch(value, kind_of(known[name]).AXES)
         if not several:
             single.add(name)
-        batches[name] = _rows(known[name], list(value) if several else [value])
+        batches[name] = _rows(known[name], list(value) if several else [value], forms.get(name, ""))
     lengths = {name: len(rows) for name, rows in batches.items() if name not in single}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{count} of {name}" for name, count in lengths.items())
@@ -70,7 +73,7 @@ def _is_batch(value: Any, axes: int) -> bool:
     return count == axes or (count == 1 and isinstance(next(iter(value), None), str))
 
 
-def _rows(modality: Modality, items: Sequence[Any]) -> NDArray[Any]:
+def _rows(modality: Modality, items: Sequence[Any], form: str) -> NDArray[Any]:
     name, kind = modality.name, kind_of(modality)
     if not items:
         raise MmjsdError(f"{name}: an empty list; give one {modality.kind} at least")
@@ -81,7 +84,7 @@ def _rows(modality: Modality, items: Sequence[Any]) -> NDArray[Any]:
         if kind.FROM_FILES and isinstance(item, (str, os.PathLike)):
             label = str(item)
         try:
-            row, change = kind.prepare(item, modality.shape)
+            row, change = kind.prepare(item, modality.shape, form)
         except Unfit as error:
             raise MmjsdError(f"{name}: {label}{': ' if label else ''}{error}") from None
         rows.append(row)

@@ -56,8 +56,8 @@ _IDS[_CODES] = np.arange(len(ALPHABET))
 #: Width of a character, and distance of lines, relative to the size of the font that texts are drawn in.
 _ADVANCE, _LEADING = 0.602, 1.2
 
-#: What fills up texts of a length, those of CelebA; blanks where it does not say.
-_PADDING = {256: "*"}
+#: The form that a kind of dataset says its texts have, if they name attributes as those of CelebA.
+_ATTRIBUTES = "attributes"
 
 
 # --- In the store -----------------------------------------------------------------------------------------
@@ -91,13 +91,16 @@ def decode(ids: NDArray[np.integer]) -> list[str]:
     return [row.tobytes().decode("ascii") for row in _CODES[ids]]
 
 
-def prepare(item: Any, shape: Shape) -> tuple[NDArray[np.uint8], str]:
-    """Token ids (L,) of words as the build writes them: from the first character on, filled up behind."""
+def prepare(item: Any, shape: Shape, form: str = "") -> tuple[NDArray[np.uint8], str]:
+    """Token ids (L,) of words as the build writes them: from the first character on, filled up behind.
+
+    With blanks; of the form `attributes` with `*`, and their underscores are blanks.
+    """
     if not isinstance(item, str) or not item:
         raise Unfit(f"{item!r} is no text of at least a character")
-    words, padding = item.lower(), _PADDING.get(shape[0], " ")
-    if padding != " ":  # of the names of attributes
-        words = words.replace("_", " ")
+    words, padding = item.lower(), " "
+    if form == _ATTRIBUTES:
+        words, padding = words.replace("_", " "), "*"
     try:
         return encode([words], shape[0], pad=padding)[0], ""
     except MmjsdError as error:

@@ -47,7 +47,7 @@ Shape = tuple[int, ...]
 # --- In the store -----------------------------------------------------------------------------------------
 
 
-def prepare(item: Any, shape: Shape) -> tuple[NDArray[np.float32], str]:
+def prepare(item: Any, shape: Shape, form: str = "") -> tuple[NDArray[np.float32], str]:
     """The values (D,) of an array, a list, or a string with commas between them."""
     try:
         with np.errstate(over="ignore"):

@@ -86,6 +86,8 @@ class MultimodalVAE(nn.Module):
         self.log_scales = nn.ParameterDict()
         self.scales: dict[str, Scale] = {}
         """Of the vectors that people have in units of their own; a loaded model has those of its data."""
+        self.forms: dict[str, str] = {}
+        """How the rows of modalities were made, as their kind of dataset says; likewise."""
         self.encoders, self.heads, self.decoders = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for m in modalities:
             known = kind_of(m).LIKELIHOODS
@@ -124,7 +126,8 @@ class MultimodalVAE(nn.Module):
         Raises:
             MmjsdError: no such modality, what cannot be shown faithfully, or lists of different lengths.
         """
-        rows = {name: torch.from_numpy(x) for name, x in prepare(given, self.modalities.values()).items()}
+        prepared = prepare(given, self.modalities.values(), self.forms)
+        rows = {name: torch.from_numpy(x) for name, x in prepared.items()}
         rows = self.standardised({name: x.to(self.device) for name, x in rows.items()})
         return {name: kind_of(self.modalities[name]).as_input(x) for name, x in rows.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmjsd import distributed
+from mmjsd import distributed, registry
 from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
 from mmjsd.data.store import Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
@@ -148,6 +148,8 @@ def train(
         for name, table in store.splits["train"].modalities.items()
         if table.mean is not None and table.deviation is not None
     }
+    if store.kind in registry.entries("datasets"):
+        model.forms = registry.constant_of("datasets", store.kind, "FORMS", {})
     save_model(
         folder,
         model,

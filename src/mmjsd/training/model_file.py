@@ -23,7 +23,15 @@ __all__ = ["NAME", "build", "load_model", "save_model"]
 NAME = "model.safetensors"
 
 #: What a model's file says beside its weights: key -> type.
-_SAID = {"run": dict, "name": str, "seed": int, "data_sha256": str, "modalities": list, "classes": list}
+_SAID = {
+    "run": dict,
+    "name": str,
+    "seed": int,
+    "data_sha256": str,
+    "modalities": list,
+    "classes": list,
+    "forms": dict,
+}
 
 
 def build(modalities: list[Modality], run: Run, root: Path = Path()) -> Objective:
@@ -63,6 +71,7 @@ def save_model(folder: Path, model: MultimodalVAE, **about: Any) -> None:
         MmjsdError: weights that are not finite.
     """
     said = {"kind": "model", **about, "modalities": [list(m) for m in model.modalities.values()]}
+    said["forms"] = model.forms
     if model.own_networks:
         said["networks"] = {name: own.sha256 for name, own in model.own_networks.items()}
     if model.scales:
@@ -110,6 +119,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
     with _of_this_version(path):
         model = build(modalities, run, root).model
         model.load_state_dict(found)
+        model.forms = about["forms"]
         model.scales = {
             name: Scale(columns, torch.tensor(mean), torch.tensor(deviation))
             for name, (columns, mean, deviation) in about.get("scales", {}).items()

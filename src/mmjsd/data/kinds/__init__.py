@@ -19,6 +19,8 @@ class Kind(Protocol):
 
     MODALITIES: dict[str, str]
     """In the order of its store: name -> kind and, where that is fixed, shape: `image 3x64x64`, `text`."""
+    FORMS: dict[str, str]
+    """Modality -> form that it is prepared in, `face` or `attributes` (the usual one, if it does not say)."""
     LABELS: Literal["class", "attributes"] | None
     """What its samples are labelled with."""
     ON_ALL_CORES: bool

@@ -29,6 +29,7 @@ from mmjsd.params.types import ImageCount
 from mmjsd.provenance.files import sha256_file
 
 __all__ = [
+    "FORMS",
     "LABELS",
     "MODALITIES",
     "ON_ALL_CORES",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 MODALITIES = {"image": "image 3x64x64", "text": "text 256"}
+FORMS = {"image": "face", "text": "attributes"}
 LABELS = "attributes"
 ON_ALL_CORES = True
 

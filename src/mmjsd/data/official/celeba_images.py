@@ -169,7 +169,7 @@ def read_face(content: bytes) -> NDArray[np.uint8]:
         with Image.open(BytesIO(content), formats=("JPEG",)) as image:
             if image.size not in (FACE.size, FACE.size[::-1]):  # not decoded, for it may be huge
                 raise _wrong_size(f"{image.width}x{image.height}")
-            face, change = prepare_image(image, SHAPE)
+            face, change = prepare_image(image, SHAPE, FACE)
             if change:  # it lies on its side
                 raise _wrong_size(change.split()[0])
             return face
