@@ -254,6 +254,24 @@ def test_other_settings_are_refused_in_one_line(project: Project, arguments: lis
     assert project.contents() == before
 
 
+@pytest.mark.parametrize("path", ["tiny/typo/seed-1", "tiny/js/seed-7", "other/js/seed-1"])
+def test_a_file_that_nothing_asks_for_is_refused(project: Project, path: str) -> None:
+    before = project.contents()
+    outcome = project.snakemake("--dry-run", f"results/{path}/metrics.json")
+    assert outcome.code == 1
+    assert "params.yaml asks for no such thing" in outcome.output
+    assert "Traceback" not in outcome.output
+    assert project.contents() == before
+
+
+def test_a_file_of_a_run_is_made_by_the_rule_that_makes_all_files_of_the_run(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write(changed(private={"dataset": "tiny", "objective": "mmjsd", "private_latent": 2}))
+    for run in ("js", "private"):
+        drawn = project.snakemake("--dry-run", f"results/tiny/{run}/seed-1/figures/random.png").output
+        assert ("figures_1" in drawn) == (run == "private")
+
+
 def test_faulty_parameters_are_told_in_plain_lines(project: Project) -> None:
     before = project.contents()
     project.write(changed(js={"learnig_rate": 1.0}, moe={"beta": -1}), "faulty.yaml")

@@ -10,11 +10,11 @@ for step, products in by_step().items():
             message:
                 in_wildcards(step.message)
             input:
-                needs(step),
+                needs(alike),
             output:
                 **outputs(alike[0]),
             wildcard_constraints:
-                **constraints(alike),
+                **constraints(step),
             params:
                 file=PARAMETER_FILE,
                 command=command(step),
@@ -23,10 +23,10 @@ for step, products in by_step().items():
             benchmark:
                 f"logs/benchmarks/{step.log}.tsv"
             priority: step.priority
-            threads: of_step(step, Step.cores)
+            threads: of_step(alike, Step.cores)
             resources:
                 mem_mb=more_each_time(step.memory),
                 runtime=more_each_time(step.runtime),
-                gpu=of_step(step, lambda step: gpus(step.device(), elsewhere=ELSEWHERE) * step.processes()),
+                gpu=of_step(alike, lambda step: gpus(step.device(), elsewhere=ELSEWHERE) * step.processes()),
             shell:
                 "mmjsd {params.command} --params {params.file:q} 2>&1 | tee {log}"

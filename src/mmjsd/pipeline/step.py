@@ -136,7 +136,11 @@ class Step:
 
     def path(self, name: str = "") -> Path:
         """The path of a file in the folder."""
-        return Path(self.folder.format(**self.values)) / name.format(**self.values)
+        return self._place / name.format(**self.values)
+
+    @cached_property
+    def _place(self) -> Path:
+        return Path(self.folder.format(**self.values))
 
     @cached_property
     def product(self) -> Product:
