@@ -237,23 +237,26 @@ def _run_faults(run: Run, datasets: Mapping[str, Dataset]) -> Iterator[str]:
     if dataset not in datasets:
         yield f"dataset: no such dataset; {did_you_mean(dataset, datasets)} (got {dataset!r})"
     elif getattr(datasets[dataset], "kind", None) in entries("datasets"):
-        yield from _weight_faults(run, datasets[dataset].modalities)
         yield from _network_faults(run, datasets[dataset].modalities)
         yield from _likelihood_faults(run, datasets[dataset].described.MODALITIES)
+        yield from _modality_faults(run, datasets[dataset].modalities)
 
 
-def _weight_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
+def _modality_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
     if not modalities:  # of a dataset whose options are at fault, which is told already
         return
     known_objective = getattr(run, "objective", None) in entries("objectives")
     options = options_of("objectives", run.objective) if known_objective else all_options("objectives")
-    for key, option in options.items():
-        if option.annotation != Weights:
-            continue
+    named = {key: getattr(run, key) for key, option in options.items() if option.annotation == Weights}
+    if isinstance(run.missing, dict):
+        named["missing"] = run.missing
+    for key, names in named.items():
         known = (*modalities, "prior") if key == "weights" else modalities
-        for modality in getattr(run, key):
+        for modality in names:
             if modality not in known:
                 yield f"{key}.{modality}: no such modality; the dataset has {', '.join(known)}"
+    if run.missing and len(modalities) == 1:
+        yield f"missing: the dataset has {modalities[0]} alone, which every sample keeps; leave it out"
     if weights := getattr(run, "weights", None):
         if missing := [m for m in (*modalities, "prior") if m not in weights]:
             yield f"weights: give all of them or none (missing: {', '.join(missing)})"

@@ -5,6 +5,8 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from mmjsd.params.types import EACH, ONE
+
 __all__ = ["located"]
 
 
@@ -15,14 +17,14 @@ def located(
 
     Args:
         model: of the section.
-        location: `loc` of a fault in it, which has more than keys: the chosen member of a union, and `[key]`
-            where the key of a mapping is meant.
+        location: `loc` of a fault in it, which has more than keys: the chosen member of a union, which a word
+            in brackets is or the value of a key, and `[key]` where the key of a mapping is meant.
     """
     keys: list[int | str] = []
     here: Any = model
     known: Collection[str] = getattr(model, "model_fields", {})
     for part in location:
-        if part == "[key]":
+        if part in ("[key]", ONE, EACH):
             continue
         if members := [m for m in _members(here) if _tag(m) == part]:
             (here,) = members

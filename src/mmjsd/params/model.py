@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, create_model
 
 from mmjsd.params.sources import Origin, effective, origin
-from mmjsd.params.types import Count, Device, PosteriorName, Scales, Section, Seed, Threads
+from mmjsd.params.types import Count, Device, Missing, PosteriorName, Scales, Section, Seed, Threads
 from mmjsd.registry import entries, options_of, resolve
 from mmjsd.static import Option
 
@@ -89,6 +89,9 @@ class Training(Section):
     """Epochs over which beta grows from 0, step by step; 0: it has its value from the start."""
     epochs: Annotated[int, Field(gt=0, le=10**6)] = 100
     """Passes through the training pairs."""
+    missing: Missing | None = None
+    """Share of the training samples that lose a modality at random: of every modality, or of those named. A
+    sample that would lose all keeps one. null: none."""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 256
     """Samples of one step."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-4
@@ -117,6 +120,8 @@ class Training(Section):
 class Run(Training):
     ASIDE: ClassVar = frozenset({"resident_bytes", "tracking", "sample_every"})
     """What changes no number of a run, and so is in no record."""
+    NEWER: ClassVar = frozenset({"missing"})
+    """What is in no record where it is null: those of before it was a key are still up to date."""
     ADJUSTABLE: ClassVar = frozenset({"processes"})
     """What may change before a training goes on: there may be another number of GPUs by then."""
 
@@ -133,7 +138,8 @@ class Run(Training):
     @property
     def recorded(self) -> dict[str, Any]:
         """All that its result depends on."""
-        return self.model_dump(exclude=set(self.ASIDE))
+        unused = {name for name in self.NEWER if getattr(self, name) is None}
+        return self.model_dump(exclude={*self.ASIDE, *unused})
 
 
 class Evaluation(Section):

@@ -10,7 +10,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     WithJsonSchema,
     WrapValidator,
@@ -22,11 +24,14 @@ from mmjsd.registry import entries
 
 __all__ = [
     "CLUSTERS",
+    "EACH",
+    "ONE",
     "Count",
     "Device",
     "ImageCount",
     "ImportanceSamples",
     "MeanName",
+    "Missing",
     "PosteriorName",
     "Samples",
     "Scales",
@@ -37,6 +42,7 @@ __all__ = [
     "Weight",
     "Weights",
     "one_of",
+    "one_or_each",
 ]
 
 CLUSTERS = 20
@@ -65,6 +71,22 @@ def _in_a_word(value: Any, check: Any) -> Any:
 
 
 Scales = Annotated[Scale | dict[str, Scale] | Literal["learned"], WrapValidator(_in_a_word)]
+
+
+#: What pydantic calls the members of a union in the place of a fault, where people give no key.
+ONE, EACH = "[one]", "[each]"
+
+
+def one_or_each(kind: Any) -> Any:
+    """The type of a value for all modalities, or of a mapping from some of them to one."""
+    each = Annotated[dict[str, kind], Field(min_length=1)]
+    return Annotated[
+        Annotated[kind, Tag(ONE)] | Annotated[each, Tag(EACH)],
+        Discriminator(lambda value: EACH if isinstance(value, dict) else ONE),
+    ]
+
+
+Missing = one_or_each(Annotated[float, Field(ge=0, lt=1)])
 
 
 def one_of(group: str, *more: str) -> Any:

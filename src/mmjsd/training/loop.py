@@ -10,7 +10,8 @@ from torch import nn
 
 from mmjsd import distributed, registry
 from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
-from mmjsd.data.store import Store, modalities_of
+from mmjsd.data.missing import lose
+from mmjsd.data.store import Split, Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.models.vae import MultimodalVAE, Scale
@@ -78,7 +79,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
 
     # data
-    split = store.splits["train"]
+    split = _without_missing(store.splits["train"], run, name, seed)
     budget = memory_budget(device) if run.resident_bytes is None else run.resident_bytes
     data = (ResidentSplit if fits(split, budget) else StreamedSplit)(split, device)
     size = min(run.batch_size, len(data))
@@ -159,6 +160,24 @@ def train(
         data_sha256=sha256_file(store.path),
         classes=store.classes,
     )
+
+
+def _without_missing(split: Split, run: Run, name: str, seed: int) -> Split:
+    """Take from the samples what they lose in this run, and say how much they lack then.
+
+    Raises:
+        MmjsdError: no sample is left that has one of the modalities.
+    """
+    if run.missing is None:
+        return split
+    lost = lose(split, run.missing, seed)
+    shares = dict(zip(split.modalities, (lost.pairs < 0).mean(0), strict=True))
+    if gone := [modality for modality, share in shares.items() if share == 1]:
+        raise MmjsdError(
+            f"runs.{name}.missing: leaves no training sample that has {gone[0]}; lower its share"
+        )
+    print(f"{name} seed {seed}: missing {', '.join(f'{m} {s:.1%}' for m, s in shares.items())}", flush=True)
+    return lost
 
 
 def _refuse_single_sample(model: nn.Module, size: int, dataset: str) -> None:
