@@ -113,8 +113,8 @@ def test_a_step_leaves_its_record(capsys: pytest.CaptureFixture[str], folder: Pa
 @pytest.mark.parametrize(
     ("train", "test", "fault"),
     [
-        (30, 10, "its test split has 10 samples with all modalities, 20 are needed"),
-        (10, 30, "its train split has 10 samples with all modalities, 20 are needed"),
+        (30, 10, "its test split has 10 samples with mnist, 20 are needed"),
+        (10, 30, "its train split has 10 samples with mnist, 20 are needed"),
         (30, 20, None),
     ],
 )

@@ -2,9 +2,11 @@ import pytest
 import torch
 
 from mmjsd import objectives, registry
+from mmjsd.data import batches
 from mmjsd.data.batches import Batch, ResidentSplit
 from mmjsd.data.store import modalities_of
 from mmjsd.distributions import Gaussian, Mixture, kl_divergence, product_of_experts, with_prior
+from mmjsd.modalities import Modality
 from mmjsd.objectives import MMJSD, MMVAE, MMVM, MVAE, MVTCAE, MMVAEPlus, MoPoE
 from mmjsd.training.model_file import build
 from support.noise import have_known_noise, known_noise
@@ -161,6 +163,35 @@ def test_trains_with_gaps(store_with_gaps, variant):
     assert batch.present is not None
     assert not batch.present.all()
     assert torch.isfinite(objective(batch).loss)
+
+
+@pytest.mark.parametrize("options", [{}, {"importance_samples": 3}], ids=["", "importance samples"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_missing_images_are_not_computed_where_that_pays(store_with_gaps, monkeypatch, objective, options):
+    """And the loss and its gradients are the same."""
+    if options and "importance_samples" not in registry.options_of("objectives", objective):
+        pytest.skip("has none")
+    losses, seen = [], []
+    for spared in (1, 25):
+        monkeypatch.setattr(batches, "SPARED", spared)
+        loss, batch, _ = setup(store_with_gaps, objective=objective, **options, private_latent=2)
+        loss.model.encoders["svhn"].register_forward_pre_hook(lambda _, x: seen.append(len(x[0])))
+        torch.manual_seed(1)
+        value = loss(batch).loss
+        value.backward()
+        losses.append([value.detach(), *(p.grad for p in loss.model.parameters() if p.grad is not None)])
+    assert seen == [int(batch.present[1].sum()), 24]
+    assert seen[0] < 24
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
+
+
+def test_networks_that_normalise_batches_compute_all(store_with_gaps):
+    objective, batch, _ = setup(store_with_gaps)
+    assert not objective.normalises
+    faces = [Modality("image", "image", (3, 64, 64), 3 * 64 * 64)]
+    assert build(faces, make_run(network_width=0.05)).normalises
+    on_device = Batch({name: x.to("meta") for name, x in batch.values.items()}, batch.present)
+    assert on_device.computed("svhn") is None
 
 
 def test_a_model_is_saved_without_its_objective(store):

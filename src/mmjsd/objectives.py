@@ -80,6 +80,8 @@ class Objective(nn.Module):
     ):
         super().__init__()
         self.model = model
+        self.normalises = any(isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)) for part in model.modules())
+        """Whether networks normalise batches; they compute all samples, so that any device does the same."""
         self.beta, self.beta_content, self.beta_style = beta, beta_content, beta_style
         largest = max(m.size for m in model.modalities.values())
         self.style_weights = {name: style_weights.get(name, 1.0) for name in model.modalities}
@@ -105,6 +107,25 @@ class Objective(nn.Module):
             present = batch.present.to(pi.dtype)
             pi = pi[:, None] * (torch.cat([present, torch.ones_like(present[:1])]) if prior else present)
         return pi / pi.sum(0)
+
+    def encode(self, batch: Batch) -> Posteriors:
+        """Encode the modalities of a batch; what is missing has any posterior."""
+        computed = {} if self.normalises else {name: batch.computed(name) for name in batch.values}
+        return self.model.encode(batch.values, computed)
+
+    def negative_log_likelihood(self, batch: Batch, name: str, private: Tensor, c: Tensor) -> Tensor:
+        """-log p(x_j|s_j,c) of latents (..., B, D), 0 where the modality is missing: -> (..., B)."""
+        x, shape = batch.values[name], c.shape[:-1]
+        rows = None if self.normalises else batch.computed(name)
+        if rows is not None:
+            x, private, c = x[rows], private[..., rows, :], c[..., rows, :]
+        output = self.model.decode(name, private.flatten(0, -2), c.flatten(0, -2))
+        if c.dim() > 2:
+            x = x.repeat(math.prod(shape[:-1]), *[1] * (x.dim() - 1))
+        nll = -self.model.log_likelihood(name, output, x).view(c.shape[:-1])
+        if rows is None:
+            return batch.only_present(nll, name)
+        return nll.new_zeros(shape).index_copy(-1, rows, nll)
 
     def divergences(self, content: Tensor, style: Tensor | float, warmup: Tensor | float) -> Tensor:
         """The weighted sum of the divergences of the latents."""
@@ -132,10 +153,9 @@ class Objective(nn.Module):
         reconstruction: Tensor | float = 0.0
         style: Tensor | float = 0.0
         terms = {}
-        for c_j, (name, x) in zip(each, batch.values.items(), strict=True):
+        for c_j, name in zip(each, batch.values, strict=True):
             q = posteriors.private[name]
-            nll = -self.model.log_likelihood(name, self.model.decode(name, q.rsample(), c_j), x)
-            nll = batch.only_present(nll, name)
+            nll = self.negative_log_likelihood(batch, name, q.rsample(), c_j)
             reconstruction = reconstruction + self.reconstruction_weights[name] * nll
             terms[f"reconstruction/{name}"] = nll.mean().detach()
             if self.model.private_latent:
@@ -170,7 +190,7 @@ class MMJSD(Objective):
         self.mean = model.mean = registry.resolve("means", dynamic_prior)
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = self.model.encode(batch.values)
+        posteriors = self.encode(batch)
         c = Mixture(posteriors.shared, self.weights(batch, prior=False)).rsample()
         content = jensen_shannon(with_prior(posteriors.shared), self.weights(batch, prior=True), self.mean)
         return self.total(batch, warmup, posteriors, c, content)
@@ -204,7 +224,7 @@ class MMVAE(Objective):
         model.mean = arithmetic
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = self.model.encode(batch.values)
+        posteriors = self.encode(batch)
         if self.importance_samples > 1:
             return self.bound(batch, warmup, posteriors)
         weights = self.weights(batch, prior=False)
@@ -225,13 +245,11 @@ class MMVAE(Objective):
         reconstruction: Tensor | float = 0.0
         style: Tensor | float = 0.0
         terms = {}
-        for expert, (name, x) in enumerate(batch.values.items()):
+        for expert, name in enumerate(batch.values):
             q = posteriors.private[name]
             s, is_own = self.private(name, expert, q, shape)
             drawn.append((s, is_own))
-            output = self.model.decode(name, s.flatten(0, 2), c.flatten(0, 2))
-            nll = -self.model.log_likelihood(name, output, x.repeat(shape[0] * shape[1], *x[0].dim() * [1]))
-            nll = batch.only_present(nll.view(shape), name)
+            nll = self.negative_log_likelihood(batch, name, s, c)
             reconstruction = reconstruction + self.reconstruction_weights[name] * nll
             terms[f"reconstruction/{name}"] = (by_expert * nll).sum(1).mean().detach()
             if self.model.private_latent:
@@ -279,7 +297,7 @@ class MMVAEPlus(MMVAE):
             model.private_scales = nn.ParameterDict(scales).to(model.device)
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        return self.bound(batch, warmup, self.model.encode(batch.values))
+        return self.bound(batch, warmup, self.encode(batch))
 
     def private(
         self, name: str, expert: int, q: Gaussian, shape: tuple[int, ...]
@@ -303,14 +321,14 @@ class MVAE(Objective):
         model.mean = product_with_prior
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = self.model.encode(batch.values)
+        posteriors = self.encode(batch)
         present = self.weights(batch, prior=True) > 0 if batch.present is not None else None
         joint = product_of_experts(with_prior(posteriors.shared), present)
         c, content = joint.rsample(), kl_divergence(joint)
         loss, terms = self.total(batch, warmup, posteriors, c, content)
-        for expert, (name, x) in enumerate(batch.values.items()):
+        for expert, name in enumerate(batch.values):
             q_c, q_s = posteriors.shared.at(expert), posteriors.private[name]
-            nll = -self.model.log_likelihood(name, self.model.decode(name, q_s.rsample(), q_c.rsample()), x)
+            nll = self.negative_log_likelihood(batch, name, q_s.rsample(), q_c.rsample())
             style = self.style_weights[name] * kl_divergence(q_s)
             elbo = nll + self.divergences(kl_divergence(q_c), style, warmup)
             elbo = batch.only_present(elbo, name).mean()
@@ -333,7 +351,7 @@ class MoPoE(Objective):
         model.mean = partial(mixture_of_products, modalities=len(model.modalities))
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = self.model.encode(batch.values)
+        posteriors = self.encode(batch)
         subsets = draw_subsets(batch.is_present())
         joint = product_of_subset(posteriors.shared, subsets, len(subsets))
         return self.total(batch, warmup, posteriors, joint.rsample(), kl_divergence(joint))
@@ -355,7 +373,7 @@ class MVTCAE(Objective):
         model.mean = product
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = self.model.encode(batch.values)
+        posteriors = self.encode(batch)
         present = batch.is_present().float()
         joint = product_of_experts(posteriors.shared, present)
         a = self.total_correlation / present.sum(0)  # over as many as there are
@@ -381,7 +399,7 @@ class MMVM(Objective):
         model.mean = arithmetic
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
-        posteriors = self.model.encode(batch.values)
+        posteriors = self.encode(batch)
         weights = self.weights(batch, prior=False)
         in_mixture = [(1 - self.prior_weight) * weights, torch.full_like(weights[:1], self.prior_weight)]
         mixture = Mixture(with_prior(posteriors.shared), torch.cat(in_mixture))

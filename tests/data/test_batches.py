@@ -37,6 +37,18 @@ def test_gaps_become_a_mask(store_with_gaps):
     assert batch.present.T.tolist() == (split.pairs[:20] >= 0).tolist()
 
 
+def test_gaps_are_filled_with_what_other_samples_have(store_with_gaps):
+    """For batch normalisation, which would see one item over and over."""
+    split = store_with_gaps.splits["train"]
+    batch = ResidentSplit(split, torch.device("cpu")).batch(torch.arange(len(split.pairs)))
+    images = [image.numpy().tobytes() for image in batch.values["mnist"]]
+    gaps = np.flatnonzero(split.pairs[:, 0] < 0)
+    others = {images[row] for row in np.flatnonzero(split.pairs[:, 0] >= 0)}
+    filled = [images[row] for row in gaps]
+    assert len(set(filled)) == len(gaps) > 10
+    assert set(filled) <= others
+
+
 def test_an_epoch_uses_each_sample_once_at_most(store):
     data = ResidentSplit(store.splits["train"], torch.device("cpu"))
     order = data.shuffled(32)

@@ -412,6 +412,7 @@ def with_pairs(rows: int, pairs: np.ndarray, labels: np.ndarray | None = None) -
 def test_what_a_store_has_too_little_of_is_told(stored: Path) -> None:
     whole = np.repeat(np.arange(30)[:, None], 3, axis=1)
     one_photo, gaps, never = whole.copy(), whole.copy(), whole.copy()
+    apart = np.repeat(np.arange(60)[:, None] // 2, 3, axis=1)
     one_photo[:, 0] %= 19
     gaps[:11, 1] = -1
     never[:, 2] = -1
@@ -424,9 +425,12 @@ def test_what_a_store_has_too_little_of_is_told(stored: Path) -> None:
     assert short(whole, whole) is None
     assert short(one_photo, whole) is None
     assert short(whole, one_photo) == "its test split has 19 different images of photo, 20 are needed"
-    assert short(whole, gaps) == "its test split has 19 samples with all modalities, 20 are needed"
-    assert short(whole, never) == "its test split has 0 samples with all modalities, 20 are needed"
-    assert short(gaps, whole) == "its train split has 19 samples with all modalities, 20 are needed"
+    apart[::2, 0], apart[1::2, 1:] = -1, -1
+    assert short(gaps, whole) == "its train split has 19 samples with name, 20 are needed"
+    assert short(whole, gaps) == "its test split has 19 samples with name, 20 are needed"
+    assert short(whole, never) == "its test split has 0 samples with sound, 20 are needed"
+    # none has all of them
+    assert short(apart, whole) is None
     one_class = np.ones(30, np.int64)
     assert short(whole, whole, one_class) == "all samples of its train split are of one class, two are needed"
 
@@ -465,7 +469,7 @@ def test_data_without_labels_are_a_store(tmp_path: Path) -> None:
         part.modalities["photo"].data[part.pairs[:, 0]], splits["train"].modalities["photo"].data[[4, 2]]
     )
     assert shortage(store, 20) is None
-    assert shortage(store, 24) == "its test split has 23 samples with all modalities, 24 are needed"
+    assert shortage(store, 25) == "its test split has 24 samples with name, 25 are needed"
     with pytest.raises(
         MmjsdError, match=r"pets\.h5: its samples have no labels, by which trained models are"
     ):

@@ -186,13 +186,15 @@ def test_a_metric_that_there_is_not_is_told_before_any_work(store, tmp_path):
 
 
 def without(store: Store, path, *, complete: int) -> Store:
-    """The store with test samples of either mnist and text or svhn alone, but for so many of all three."""
-    test = store.splits["test"]
-    pairs = np.array(test.pairs)
-    pairs[:, 1] = np.arange(len(pairs))  # enough different images
-    pairs[complete::2, 1] = -1
-    pairs[complete + 1 :: 2, [0, 2]] = -1
-    return rewritten(store, path, store.classes, {**store.splits, "test": replace(test, pairs=pairs)})
+    """The store with samples of either mnist and text or svhn alone, but for so many test samples of all."""
+    splits = {}
+    for name, split in store.splits.items():
+        whole, pairs = complete if name == "test" else 0, np.array(split.pairs)
+        pairs[:, 1] = np.arange(len(pairs))  # enough different images
+        pairs[whole::2, 1] = -1
+        pairs[whole + 1 :: 2, [0, 2]] = -1
+        splits[name] = replace(split, pairs=pairs)
+    return rewritten(store, path, store.classes, splits)
 
 
 def unlabelled(store: Store, path) -> Store:
@@ -259,10 +261,14 @@ def test_subsets_that_few_test_samples_have(store, results, folder, tmp_path, ca
     gaps = without(store, tmp_path / "gaps.h5", complete=complete)
     evaluate(folder, gaps, results / "classifiers", QUICK, other_data=True)
     few = f"quality: {complete} test samples have mnist-svhn, 20 are needed to compare images: left out"
-    assert few in capsys.readouterr().out.splitlines()
+    told = capsys.readouterr().out.splitlines()
+    assert few in told
+    for given in ("mnist-svhn", "svhn-text", "mnist-svhn-text"):
+        assert f"representation: training samples teach nothing of {given}: left out" in told
     metrics = strict(folder / "metrics.json")
     assert "coherence/conditional/mnist-svhn/text" in metrics
     assert "likelihood/mnist-svhn/joint" in metrics
+    assert "representation/accuracy/mnist-svhn" not in metrics
     assert "quality/fid/mnist-text/svhn" in metrics
     assert "quality/fid/mnist-svhn/svhn" not in metrics
     draw_run(folder, gaps, other_data=True)

@@ -124,6 +124,12 @@ class TestFaults:
             ("processes: 2, device: mps", "processes: each needs a GPU of its own, and device"),
             ("style_weights: 3", "style_weights: must be a mapping (got 3)"),
             ("weights: {mnist: -1}", "weights.mnist: must be >= 0 (got -1)"),
+            ("missing: 1", "missing: must be < 1 (got 1)"),
+            ("missing: -0.1", "missing: must be >= 0 (got -0.1)"),
+            ("missing: most", 'missing: must be a number (got "most")'),
+            ("missing: {}", "missing: must not be empty (got {})"),
+            ("missing: {svhn: 1.5}", "missing.svhn: must be < 1 (got 1.5)"),
+            ("missing: {shvn: 0.5}", "missing.shvn: no such modality; the dataset has mnist, svhn, text"),
             ("leaning_rate: 1", "leaning_rate: unknown key; did you mean learning_rate?"),
             (
                 "precision: float16",
@@ -265,6 +271,21 @@ class TestFaults:
         ]
         assert len(faults(content("x" * 5000))) == 1
         assert load(content(tmp_path)).datasets["d"].source == str(tmp_path)
+
+
+class TestMissing:
+    def test_of_all_or_by_name_in_the_record_of_runs_that_have_it(self, load):
+        for content, value in (("0.5", 0.5), ("0", 0.0), ("{svhn: 0.3}", {"svhn": 0.3})):
+            assert load(one_run(f"missing: {content}")).runs["r"].recorded["missing"] == value
+        assert "missing" not in load(one_run()).runs["r"].recorded
+
+    def test_of_a_single_modality(self, faults, tmp_path):
+        kind = (
+            f"kind: table, source: {tmp_path}, options: {{modalities: {{x: {{kind: vector, columns: [a]}}}}}}"
+        )
+        assert faults(
+            f"datasets: {{d: {{{kind}}}}}\nruns: {{r: {{dataset: d, objective: mmvae, missing: 0.5}}}}"
+        ) == ["runs.r.missing: the dataset has x alone, which every sample keeps; leave it out"]
 
 
 class TestWeights:

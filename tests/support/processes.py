@@ -24,7 +24,7 @@ __all__ = ["CASES", "RESUMED", "by_two", "gradients_of_faces", "in_processes"]
 
 #: 61 samples of 120 are one step an epoch, so that the history has the loss of each; they do not divide.
 SHARED = {"batch_size": 61, "epochs": 5, "precision": "float32", "gradient_clipping": 1e4}
-SUBSPACES = {"private_latent": 2, "kl_warmup_epochs": 2, "resident_bytes": 0}
+SUBSPACES = {"private_latent": 2, "kl_warmup_epochs": 2, "resident_bytes": 0, "missing": {"svhn": 0.3}}
 CASES = {
     f"{store}-{'-'.join(variant.values())}{'-subspaces' * bool(more)}": (store, SHARED | variant | more)
     for variant in VARIANTS

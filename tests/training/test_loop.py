@@ -222,6 +222,29 @@ def test_a_small_budget_streams_to_the_same_model(store, tmp_path):
     assert_same_weights(tmp_path / "resident", tmp_path / "streamed")
 
 
+def test_the_same_is_missing_wherever_data_lie_and_after_an_interruption(store, tmp_path, capsys):
+    options = {"missing": {"svhn": 0.5, "text": 0.3}, "epochs": 3}
+    train(store, tmp_path / "resident", run_options=options)
+    assert "tiny seed 1: missing mnist 0.0%, svhn " in capsys.readouterr().out
+    train(store, tmp_path / "streamed", run_options={**options, "resident_bytes": 0})
+    interrupted(store, tmp_path / "resumed", 1, run_options=options)
+    train(store, tmp_path / "resumed", run_options=options)
+    for other in ("streamed", "resumed"):
+        assert_same_weights(tmp_path / "resident", tmp_path / other)
+        assert losses(tmp_path / "resident") == losses(tmp_path / other)
+    train(store, tmp_path / "complete", run_options={"epochs": 3})
+    train(store, tmp_path / "none", run_options={"epochs": 3, "missing": 0.0})
+    assert losses(tmp_path / "complete") == losses(tmp_path / "none") != losses(tmp_path / "resident")
+    assert mmjsd.load(tmp_path / "resident")
+
+
+def test_a_modality_that_no_sample_keeps(store, tmp_path):
+    few = dataclasses.replace(store, splits={"train": store.splits["train"].sample(np.arange(4))})
+    fault = r"^runs\.tiny\.missing: leaves no training sample that has svhn; lower its share$"
+    with pytest.raises(MmjsdError, match=fault):
+        train(few, tmp_path / "run", run_options={"missing": {"svhn": 0.9999}})
+
+
 @pytest.mark.parametrize("resident_bytes", [None, 0], ids=["resident", "streamed"])
 def test_labels_are_not_needed_and_change_nothing(store, tmp_path, resident_bytes):
     splits = {

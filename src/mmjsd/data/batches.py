@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mmjsd.data.store import Split
@@ -21,6 +22,9 @@ __all__ = ["Batch", "ResidentSplit", "StreamedSplit", "fits"]
 
 BLOCK = 64
 """Batches brought to the device at a time."""
+
+SPARED = 48
+"""Missing images of a batch that repay it to compute the others alone: `benchmarks/missing.py`."""
 
 
 class Batch(NamedTuple):
@@ -40,6 +44,18 @@ class Batch(NamedTuple):
             return self.present
         device = next(iter(self.values.values())).device
         return torch.ones(len(self.values), len(self), dtype=torch.bool, device=device)
+
+    def computed(self, name: str) -> Tensor | None:
+        """Give the samples of which a modality is computed: those that have it, int64 (P,). None: all.
+
+        All where that is as fast: of vectors and texts, of few that are missing, and on a GPU, which would
+        have to be waited for. Captured and compiled code has the same shapes each time.
+        """
+        x = self.values[name]
+        if self.present is None or x.dim() < 4 or x.device.type != "cpu" or torch.compiler.is_compiling():
+            return None
+        rows = self.present[list(self.values).index(name)].nonzero()[:, 0]
+        return rows if 0 < len(rows) <= len(x) - SPARED else None
 
     def only_present(self, values: Tensor, name: str) -> Tensor:
         """Set the values (B,) to 0 where the modality is missing."""
@@ -66,6 +82,7 @@ class ResidentSplit:
         self.labels = None if split.labels is None else resident(split.labels)
         self.device = device
         self.complete = bool((self.pairs >= 0).all())
+        self.filled = self.pairs if self.complete else resident(_filled(split.pairs))
 
     def __len__(self) -> int:
         """Number of samples (pairs)."""
@@ -73,12 +90,9 @@ class ResidentSplit:
 
     def batch(self, samples: Tensor) -> Batch:
         """Gather the batch of a part, its indices: int64 (B,) on the device."""
-        pairs = self.pairs[samples].T
-        present = None if self.complete else pairs >= 0
-        values = {
-            name: self.inputs(name, row.clamp(min=0)) for name, row in zip(self.rows, pairs, strict=True)
-        }
-        return Batch(values, present)
+        rows = self.filled[samples].T
+        values = {name: self.inputs(name, row) for name, row in zip(self.rows, rows, strict=True)}
+        return Batch(values, None if self.complete else self.pairs[samples].T >= 0)
 
     def inputs(self, name: str, rows: Tensor) -> Tensor:
         """The rows of a modality with these indices (B,), as networks take them: (B, ...)."""
@@ -111,6 +125,7 @@ class StreamedSplit:
         self.pairs = np.array(split.pairs)  # the store maps its file: copy
         self.device = device
         self.complete = bool((self.pairs >= 0).all())
+        self.filled = self.pairs if self.complete else _filled(self.pairs)
 
     def __len__(self) -> int:
         """Number of samples (pairs)."""
@@ -151,14 +166,14 @@ class StreamedSplit:
         By numpy alone: for a second thread torch makes a second set of threads, and once there are more of
         them than cores, those of training go to sleep at each of their meetings: 0.75 times the rate.
         """
-        pairs = self.pairs[block.numpy().ravel()]
+        samples = block.numpy().ravel()
         rows, places = [], []
-        for data, column in zip(self.tables.values(), pairs.T, strict=True):
+        for data, column in zip(self.tables.values(), self.filled[samples].T, strict=True):
             # in the order of the file: each page of it is read once
-            wanted, place = np.unique(column.clip(min=0), return_inverse=True)
+            wanted, place = np.unique(column, return_inverse=True)
             rows.append(self._pinned(data[wanted]))
             places.append(self._pinned(place))
-        return rows, places, [] if self.complete else [self._pinned(pairs >= 0)]
+        return rows, places, [] if self.complete else [self._pinned(self.pairs[samples] >= 0)]
 
     def _pinned(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(array)
@@ -168,6 +183,19 @@ class StreamedSplit:
 def fits(split: Split, budget: int) -> bool:
     """Whether all rows of a split together are no more than so many bytes."""
     return sum(table.data.nbytes for table in split.modalities.values()) <= budget
+
+
+def _filled(pairs: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Give what is missing the rows of other samples: those that normalise batches shall see what there is.
+
+    Networks compute them, for a batch has the same shapes each time, and nothing comes of it.
+    """
+    filled = np.array(pairs)
+    for column in filled.T:
+        (there,), (gaps,) = np.nonzero(column >= 0), np.nonzero(column < 0)
+        # of a modality that no sample has, the first
+        column[gaps] = np.resize(column[there], len(gaps)) if len(there) else 0
+    return filled
 
 
 def _shuffled(count: int, batch_size: int) -> Tensor:

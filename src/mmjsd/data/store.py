@@ -542,19 +542,18 @@ def _labels_fault(labels: NDArray[Any], rows: int, classes: int) -> str | None:
 def shortage(store: Store, least: int) -> str | None:
     """Tell what a store has too little of to train and be judged on; None if it has enough.
 
-    That is ``least`` samples of which every modality is there, for training and for testing, and as many
-    different images of each image modality in the latter; and, where they have classes, complete training
-    samples of two of them.
+    That is ``least`` samples that have it, of each modality, for training and for testing, and as many
+    different images of each image modality in the latter; and, where they have classes, training samples of
+    two of them. No sample need have all modalities.
     """
     for name in ("train", "test"):
         split = store.splits[name]
-        complete = (split.pairs >= 0).all(axis=1)
-        if complete.sum() < least:
-            return f"its {name} split has {complete.sum()} samples with all modalities, {least} are needed"
-        labels = _rows(split.labels, np.flatnonzero(complete))
+        labels = split.labels
         if name == "train" and labels is not None and labels.ndim == 1 and np.ptp(labels) == 0:
             return "all samples of its train split are of one class, two are needed"
         for modality, rows in zip(store.modalities, split.pairs.T, strict=True):
+            if (count := (rows >= 0).sum()) < least:
+                return f"its {name} split has {count} samples with {modality}, {least} are needed"
             images = len(np.unique(rows[rows >= 0]))
             if name == "test" and split.modalities[modality].kind == "image" and images < least:
                 return f"its test split has {images} different images of {modality}, {least} are needed"

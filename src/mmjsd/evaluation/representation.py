@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mmjsd.errors import MmjsdError
@@ -28,7 +29,8 @@ HEADLINE = {
 def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]:
     """Score a linear classifier of the shared latent given each subset of modalities.
 
-    Of data without labels there is nothing to be read.
+    Of data without labels there is nothing to be read, nor given a subset that training samples of two
+    classes do not have: a line says so.
 
     Args:
         judged: what is judged.
@@ -43,11 +45,18 @@ def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]
     train = judged.train(train_samples)
     found: dict[str, float] = {}
     scores = []
+    there = dict(zip(judged.model.modalities, judged.training.pairs.T >= 0, strict=True))
     for subset in judged.subsets:
-        score, given = linear_score(scorer, train, judged.test, subset), name_of(subset)
+        given = name_of(subset)
+        complete = np.all([there[name] for name in subset], axis=0)
+        assert judged.training.labels is not None
+        if not scorer.can_learn(judged.training.labels[complete]):
+            print(f"representation: training samples teach nothing of {given}: left out", flush=True)
+            continue
+        score = linear_score(scorer, train, judged.test, subset)
         found |= named(score, f"representation/{scorer.measure}/{given}", f"representation/{given}")
         scores.append(score.value)
-    return found | {f"representation/{scorer.measure}/mean": mean(scores)}
+    return found | ({f"representation/{scorer.measure}/mean": mean(scores)} if scores else {})
 
 
 def linear_score(

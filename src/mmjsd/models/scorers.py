@@ -139,7 +139,7 @@ class AttributeScorer(Scorer):
         return self._mean(torch.stack(found).nanmean(0))
 
     def can_learn(self, labels: NDArray[Any]) -> bool:
-        return True  # of an attribute that does not vary, that all are equally likely to have it
+        return len(labels) > 0  # of an attribute that does not vary, that all are equally likely to have it
 
     def linear(self, x: NDArray[Any], labels: NDArray[Any], seen: NDArray[Any]) -> Tensor:
         """One for each attribute; where all or none of the samples have it, all logits are 0."""

@@ -148,15 +148,23 @@ class MultimodalVAE(nn.Module):
             for name, (columns, mean, deviation) in self.scales.items()
         }
 
-    def encode(self, values: Mapping[str, Tensor]) -> Posteriors:
+    def encode(self, values: Mapping[str, Tensor], computed: Mapping[str, Tensor | None] = {}) -> Posteriors:
         """Unimodal posteriors of the given modalities, (B, ...) each, experts in the order given.
+
+        Args:
+            values: modality -> inputs.
+            computed: modality -> indices of the samples to encode; the posterior of the others is N(0, I).
+                All where there are none.
 
         Raises:
             MmjsdError: none given, one the model does not have, or one of another shape.
         """
         shared, private = [], {}
         for name, x in self._checked(values).items():
-            head = self.heads[name](self.encoders[name](x)).float()
+            rows = computed.get(name)
+            head = self.heads[name](self.encoders[name](x if rows is None else x[rows])).float()
+            if rows is not None:
+                head = head.new_zeros(len(x), head.shape[1]).index_copy(0, rows, head)
             means, log_variances = head.chunk(2, dim=-1)
             sizes = [self.shared_latent, self.private_latent]
             (c_mean, s_mean), (c_var, s_var) = means.split(sizes, -1), log_variances.split(sizes, -1)

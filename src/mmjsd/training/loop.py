@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mmjsd import distributed, registry
 from mmjsd.data.batches import ResidentSplit, StreamedSplit, fits
@@ -96,7 +95,11 @@ def train(
     distributed.synchronise(objective)
     model = objective.model
     optimiser = torch.optim.Adam(model.parameters(), lr=run.learning_rate, fused=True)
-    _refuse_single_sample(model, size, run.dataset)
+    if size == 1 and objective.normalises:
+        raise MmjsdError(
+            f"datasets.{run.dataset}: has one training sample, and its networks, which normalise each batch, "
+            "need two at least"
+        )
     step = Step(objective, optimiser, data, computing, run.gradient_clipping, share)
     first = _warmup(run, 0.0, device), *next(data.parts(share.rows(torch.arange(size)[None])))
     is_compiled = repays_compilation(run.compile, run.epochs * steps * size, device) and _compiled(
@@ -178,14 +181,6 @@ def _without_missing(split: Split, run: Run, name: str, seed: int) -> Split:
         )
     print(f"{name} seed {seed}: missing {', '.join(f'{m} {s:.1%}' for m, s in shares.items())}", flush=True)
     return lost
-
-
-def _refuse_single_sample(model: nn.Module, size: int, dataset: str) -> None:
-    if size == 1 and any(isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) for m in model.modules()):
-        raise MmjsdError(
-            f"datasets.{dataset}: has one training sample, and its networks, which normalise each batch, "
-            "need two at least"
-        )
 
 
 def _compiled(step: Step, first: tuple[Any, ...], run: Run, name: str) -> bool:
