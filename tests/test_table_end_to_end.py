@@ -93,11 +93,17 @@ def test_every_subset_of_modalities_is_judged(folder: Path) -> None:
 def test_without_labels_what_needs_them_is_left_out(folder: Path) -> None:
     metrics = metrics_of(folder, "plain")
     assert metrics["likelihood/clinical-scan/joint"] < 0
+    assert metrics["prediction/mean"] == metrics["prediction/scan/clinical"] < 1
+    assert metrics["prediction/clinical/scan"] > 0
     assert not any(key.startswith(("representation", "coherence", "classifier")) for key in metrics)
     assert not (folder / "results/plain/classifiers").exists()
     figures = json.loads((folder / "results/plain/js-plain/seed-1/figures/captions.json").read_bytes())
-    assert {"random.png", "conditional-clinical.png", "latents.png"} <= figures.keys()
+    names = ("random", "conditional-clinical", "prediction", "prediction-by-column", "latents")
+    assert {f"{name}.png" for name in names} <= figures.keys()
+    assert "in the units of the data" in figures["prediction.png"]
     assert "scores.png" not in figures
+    for page in ("comparison.md", "report.html"):
+        assert "The data have no labels: representation, coherence" in (folder / "results" / page).read_text()
 
 
 def test_the_figure_of_changed_words_is_for_texts_that_name_attributes(folder: Path) -> None:

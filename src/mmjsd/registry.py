@@ -36,6 +36,7 @@ BUILT_IN = {
         # in the order of the tables
         "coherence": "mmjsd.evaluation.coherence:compute",
         "representation": "mmjsd.evaluation.representation:compute",
+        "prediction": "mmjsd.evaluation.prediction:compute",
         "quality": "mmjsd.evaluation.quality:compute",
         "likelihood": "mmjsd.evaluation.likelihood:compute",
     },

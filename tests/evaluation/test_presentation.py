@@ -41,6 +41,7 @@ def test_the_options_of_all_metrics_are_those_of_the_evaluation():
         "random_samples": "Samples of the random coherence, from each sampler.",
         "train_samples": "Training samples the logistic regression of the representation is fitted on, at "
         "most.",
+        "prediction_samples": "Test pairs that are predicted, at most: the first of a fixed permutation.",
         "quality_samples": "Real and generated images that the quality compares, at most.",
         "embedding": "Where it compares them: features of the dataset's own classifier, or of Inception (FID "
         "proper).",
@@ -55,6 +56,7 @@ def test_the_options_of_all_metrics_are_those_of_the_evaluation():
         "test_samples": {"anyOf": [count, {"type": "null"}], "default": None},
         "random_samples": {**count, "default": 10000},
         "train_samples": {**count, "default": 500},
+        "prediction_samples": {**count, "default": 1000},
         "quality_samples": {**count, "minimum": 20, "default": 10000},
         "embedding": {"type": "string", "enum": ["classifier", "inception"], "default": "classifier"},
         "inception_weights": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
@@ -242,7 +244,7 @@ def test_a_metric_of_others_is_part_of_the_step(tmp_path, install):
 
 def test_a_metric_may_say_nothing_of_itself(install):
     install("plain", "def compute(judged): return {}")
-    assert presentations()[-1] == ("plain", "Plain", "", {}, {}, (), ())
+    assert presentations()[-1] == ("plain", "Plain", "", {}, {}, (), False, ())
 
 
 def test_a_metric_with_keys_of_others_is_refused(store, results, tmp_path, install):

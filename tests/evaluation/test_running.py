@@ -282,10 +282,13 @@ def test_data_without_labels_have_what_needs_none(store, tmp_path, capsys):
     folder = tmp_path / "run"
     train(make_run(epochs=1), bare, folder, name="bare", seed=1)
     evaluate(folder, bare, tmp_path / "no-classifiers", QUICK)
-    assert "quality: the data have no labels, and so no classifier: left out" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "quality: the data have no labels, and so no classifier: left out" in told
+    for name in ("coherence", "representation"):
+        assert f"{name}: the data have no labels: left out" in told
     metrics = strict(folder / "metrics.json")
     starts = {key.partition("/")[0] for key in metrics}
-    assert starts == {"likelihood", "likelihood_error", "train", "meta"}
+    assert starts == {"prediction", "likelihood", "likelihood_error", "train", "meta"}
     draw_run(folder, bare)
     drawn = list(strict(folder / "figures/captions.json"))
     assert drawn == [f"{name}.png" for name in run_figures(store.modalities, subspaces=False, labels=None)]

@@ -183,7 +183,7 @@ def test_modalities_of_every_shape_go_through_all_steps(
     if objective != "mmjsd":  # it takes longest
         monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
     draw_run(tmp_path, store)
-    names = run_figures(store.modalities, subspaces=True, labels="class")
+    names = run_figures(store.modalities, subspaces=True, labels="class", vectors=True)
     assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == set(names)
 
     model = mmjsd.load(tmp_path)

@@ -18,6 +18,8 @@ def test_the_figures_of_a_run_depend_on_its_subspaces_and_labels():
     assert names(subspaces=True, labels="attributes") == ["random", *given, *of_attributes, *others]
     assert names(subspaces=False, labels=None) == ["random", *given, *others]
     assert names(subspaces=False, labels=None, mixture=True) == ["random", "random_mixture", *given, *others]
+    predicted = ["prediction-by-column", "prediction"]
+    assert names(subspaces=False, labels=None, vectors=True) == ["random", *given, *predicted, *others]
 
 
 def test_each_figure_of_a_subset_is_of_its_own():
@@ -31,7 +33,10 @@ def test_each_figure_of_a_subset_is_of_its_own():
 
 @pytest.mark.parametrize(
     "entries",
-    [run_figures("ab", subspaces=True, labels="attributes", mixture=True), dataset_figures("inception")],
+    [
+        run_figures("ab", subspaces=True, labels="attributes", vectors=True, mixture=True),
+        dataset_figures("inception"),
+    ],
 )
 def test_there_is_a_function_that_draws_each(entries):
     for name, entry in entries.items():

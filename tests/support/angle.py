@@ -18,6 +18,7 @@ AXES = 2
 RANGE = (-math.pi, math.pi)
 FROM_FILES = False
 LIKELIHOODS = {"von_mises": None}
+SCORE_IS_ERROR = True
 
 
 def prepare(item: Any, shape: tuple[int, ...], form: str = "") -> tuple[NDArray[np.float32], str]:
@@ -79,6 +80,10 @@ def vary(x: "Tensor") -> "Tensor":
     import torch
 
     return x + 0.1 * torch.randn_like(x)
+
+
+def score(predicted: "Tensor", x: "Tensor") -> float:
+    return float((1 - (predicted - x).cos()).mean())
 
 
 def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:

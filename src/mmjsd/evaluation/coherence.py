@@ -50,6 +50,7 @@ def compute(
     """
     test, scorer = judged.test, judged.scorer
     if scorer is None:
+        print("coherence: the data have no labels: left out", flush=True)
         return {}
     found: dict[str, float] = {}
     scores = []

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmjsd.models.scorers import Score
 
-__all__ = ["ATTRIBUTES", "mean", "metric_of", "named"]
+__all__ = ["ATTRIBUTES", "KIND", "mean", "metric_of", "named"]
 
 ATTRIBUTES = "attributes/"
+
+KIND = "meta/kind/"
+"""Start of the keys that tell the kind of each modality."""
 
 
 def named(score: "Score", key: str, column: str) -> dict[str, float]:

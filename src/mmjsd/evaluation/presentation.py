@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from mmjsd import registry
+from mmjsd.evaluation.keys import KIND
 
 __all__ = ["Presentation", "headline", "is_better_the_less", "presentations", "with_summaries"]
 
@@ -27,6 +28,8 @@ class Presentation(NamedTuple):
     `*` is one part of a key; of subsets, only the largest count."""
     less_is_better: tuple[str, ...]
     """LESS_IS_BETTER: starts of those keys whose values are the better the less they are."""
+    by_kind: bool
+    """BY_KIND: whether keys end in a modality, the SCORE_IS_ERROR of whose kind says which is better."""
     files: tuple[str, ...]
     """FILES: that it writes into the folder of the run."""
 
@@ -40,8 +43,13 @@ def presentations() -> tuple[Presentation, ...]:
     """
     found = []
     for name in registry.entries("metrics"):
-        constants = {"TITLE": name.capitalize(), "READING": "", "HEADLINE": {}, "SUMMARIES": {}}
-        constants |= {"LESS_IS_BETTER": (), "FILES": ()}
+        constants: dict[str, Any] = {
+            "TITLE": name.capitalize(),
+            "READING": "",
+            "HEADLINE": {},
+            "SUMMARIES": {},
+        }
+        constants |= {"LESS_IS_BETTER": (), "BY_KIND": False, "FILES": ()}
         values = (registry.constant_of("metrics", name, *constant) for constant in constants.items())
         found.append(Presentation(name, *values))
     return tuple(found)
@@ -52,9 +60,20 @@ def headline() -> dict[str, str]:
     return {title: key for metric in presentations() for title, key in metric.headline.items()}
 
 
-def is_better_the_less(key: str) -> bool:
-    """Tell whether less is better of a metric; of most, more is."""
-    return any(key.startswith(metric.less_is_better) for metric in presentations())
+def is_better_the_less(key: str, metrics: Mapping[str, Any] | None = None) -> bool:
+    """Tell whether less is better of a metric; of most, more is.
+
+    Args:
+        key: of the metric.
+        metrics: of a run that has it, which tell the kinds of its modalities.
+    """
+    kind = str((metrics or {}).get(f"{KIND}{key.rpartition('/')[2]}"))
+    for metric in presentations():
+        if key.startswith(metric.less_is_better):
+            return True
+        if metric.by_kind and key.startswith(f"{metric.name}/") and kind in registry.entries("modalities"):
+            return bool(registry.constant_of("modalities", kind, "SCORE_IS_ERROR", False))
+    return False
 
 
 def with_summaries(metrics: Mapping[str, Any]) -> dict[str, Any]:

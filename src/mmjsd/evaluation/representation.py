@@ -41,6 +41,7 @@ def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]
     """
     scorer = judged.scorer
     if scorer is None:
+        print("representation: the data have no labels: left out", flush=True)
         return {}
     train = judged.train(train_samples)
     found: dict[str, float] = {}

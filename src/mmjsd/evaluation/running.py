@@ -15,7 +15,7 @@ import torch
 from mmjsd import registry
 from mmjsd.data.store import Store
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation.keys import ATTRIBUTES, metric_of
+from mmjsd.evaluation.keys import ATTRIBUTES, KIND, metric_of
 from mmjsd.evaluation.presentation import headline, with_summaries
 from mmjsd.evaluation.trained import Judged, load_judged
 from mmjsd.means import posterior_mean
@@ -89,6 +89,7 @@ def evaluate(
         "meta/data_source": str(store.params.get("source", "")),
         "meta/data_sha256": sha256_file(store.path),
         **{f"meta/source_sha256/{name}": digest for name, digest in store.sources.items()},
+        **{f"{KIND}{name}": modality.kind for name, modality in judged.model.modalities.items()},
         "meta/objective": judged.run["objective"],
         "meta/embedding": evaluation.embedding,
         "meta/epochs": judged.run["epochs"],

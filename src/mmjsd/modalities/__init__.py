@@ -43,6 +43,8 @@ class Kind(Protocol):
     LIKELIHOODS: dict[str, float | None]
     """Those it has, its default first: name -> scale where no other is given, None if it has none. A literal,
     for it is read without importing the module."""
+    SCORE_IS_ERROR: bool
+    """Whether less of :meth:`score` is better."""
 
     def prepare(self, item: Any, shape: tuple[int, ...], form: str = "") -> tuple[NDArray[Any], str]:
         """Bring one thing that people have into the form of a row; tell what was changed, if anything.
@@ -85,6 +87,9 @@ class Kind(Protocol):
 
         Generated samples are not as certain and exact as real ones: the judge must read them too.
         """
+
+    def score(self, predicted: "Tensor", x: "Tensor") -> float:
+        """Score predictions of inputs (B, ...), means of generated samples: NaN where it is not defined."""
 
     def draw(self, axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
         """Fill cells of a sheet row by row, from (left, top) on, each a unit wide and high.

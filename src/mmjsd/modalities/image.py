@@ -25,6 +25,7 @@ __all__ = [
     "FROM_FILES",
     "LIKELIHOODS",
     "RANGE",
+    "SCORE_IS_ERROR",
     "Frame",
     "as_input",
     "classifier_body",
@@ -35,6 +36,7 @@ __all__ = [
     "log_likelihood",
     "prepare",
     "prepare_image",
+    "score",
     "vary",
 ]
 
@@ -44,6 +46,7 @@ AXES = 4
 RANGE = (0.0, 1.0)
 FROM_FILES = True
 LIKELIHOODS = {"laplace": 0.75, "normal": 1.0, "bernoulli": None}
+SCORE_IS_ERROR = True
 
 FIRST, MOST = 32, 256
 """Channels of the first convolution of the default networks, doubled by each further one, up to MOST."""
@@ -324,6 +327,11 @@ def _sampled(x: "Tensor", grid: "Tensor") -> "Tensor":
     # MPS has no such padding before torch 2.13; no point lies beyond the outermost pixels' centres instead
     inside = 1 - 1 / torch.tensor([x.shape[3], x.shape[2]], device=x.device)
     return grid_sample(x, grid.clamp(-inside, inside), align_corners=False)
+
+
+def score(predicted: "Tensor", x: "Tensor") -> float:
+    """Mean squared error of pixels (B, C, H, W) in 0..1."""
+    return float(((predicted - x) ** 2).mean())
 
 
 def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:

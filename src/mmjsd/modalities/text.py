@@ -22,6 +22,7 @@ __all__ = [
     "FROM_FILES",
     "LIKELIHOODS",
     "RANGE",
+    "SCORE_IS_ERROR",
     "as_input",
     "classifier_body",
     "decode",
@@ -32,6 +33,7 @@ __all__ = [
     "likelihood_mean",
     "log_likelihood",
     "prepare",
+    "score",
     "vary",
 ]
 
@@ -42,6 +44,7 @@ AXES = 2
 RANGE = (0.0, len(ALPHABET) - 1.0)
 FROM_FILES = False
 LIKELIHOODS = {"categorical": None}
+SCORE_IS_ERROR = False
 
 CHANNELS = 128
 
@@ -184,6 +187,11 @@ def vary(x: "Tensor") -> "Tensor":
     # in place, for these are many numbers
     noise.mul_(share).div_(total)
     return noise.scatter_add_(2, x[..., None], (1 - share).expand(*x.shape, 1))
+
+
+def score(predicted: "Tensor", x: "Tensor") -> float:
+    """Share of the characters of texts (B, L) that are the most likely ones (B, L, A)."""
+    return float((predicted.argmax(-1) == x).float().mean())
 
 
 def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "FROM_FILES",
     "LIKELIHOODS",
     "RANGE",
+    "SCORE_IS_ERROR",
     "as_input",
     "classifier_body",
     "decoder",
@@ -27,6 +28,8 @@ __all__ = [
     "likelihood_mean",
     "log_likelihood",
     "prepare",
+    "r_squared",
+    "score",
     "vary",
 ]
 
@@ -36,6 +39,7 @@ AXES = 2
 RANGE = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 FROM_FILES = False
 LIKELIHOODS = {"normal": 1.0, "laplace": 0.75}
+SCORE_IS_ERROR = False
 
 HIDDEN = 256
 NOISE = 0.1
@@ -116,6 +120,24 @@ def vary(x: "Tensor") -> "Tensor":
     import torch
 
     return x + NOISE * torch.randn_like(x)
+
+
+def score(predicted: "Tensor", x: "Tensor") -> float:
+    """Average R² over the columns of vectors (B, D); NaN where each is the same in all of them."""
+    columns = r_squared(predicted, x)
+    defined = columns[~np.isnan(columns)]
+    return float(defined.mean()) if len(defined) else math.nan
+
+
+def r_squared(predicted: "Tensor", x: "Tensor") -> NDArray[np.float64]:
+    """Compute R² of each column of vectors (B, D), (D,): NaN where it is the same in all of them."""
+    from sklearn.metrics import r2_score  # slow to import
+
+    found = np.full(x.shape[1], np.nan)
+    true, told = (t.double().cpu().numpy() for t in (x, predicted))
+    if (varies := np.any(true != true[:1], axis=0)).any():
+        found[varies] = r2_score(true[:, varies], told[:, varies], multioutput="raw_values")
+    return found
 
 
 def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:

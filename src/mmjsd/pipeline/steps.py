@@ -388,9 +388,14 @@ class Figures(_OfRun):
         return _pictures(self._drawn())
 
     def _drawn(self) -> dict[str, Entry]:
-        dataset, subspaces = self.dataset, self.run.private_latent > 0
-        fitted = self.given.evaluation.mixture_components is not None
-        return run_figures(dataset.modalities, subspaces=subspaces, labels=dataset.labels, mixture=fitted)
+        dataset = self.dataset
+        return run_figures(
+            dataset.modalities,
+            subspaces=self.run.private_latent > 0,
+            labels=dataset.labels,
+            vectors="vector" in dataset.described.MODALITIES.values(),
+            mixture=self.given.evaluation.mixture_components is not None,
+        )
 
     def params(self) -> dict[str, Any]:
         evaluation = self.given.evaluation

@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     """Without ending. With `{given}` there is one for each subset of modalities."""
     maker: str
     """`module:function` that draws it."""
-    only: Literal["labels", "attributes", "subspaces", "mixture"] | None = None
+    only: Literal["labels", "attributes", "subspaces", "vectors", "mixture"] | None = None
     """What the data, the run or the evaluation must have."""
     samples: int = 0
     """How many test samples it needs of which the subset, or every modality, is there."""
@@ -47,6 +47,8 @@ _RUN = (
     Entry("random_mixture", "mmjsd.reporting.samples:random_mixture", only="mixture"),
     Entry("conditional-{given}", "mmjsd.reporting.samples:conditional", samples=1),
     Entry("scores", "mmjsd.reporting.scores:scores", only="labels"),
+    Entry("prediction-by-column", "mmjsd.reporting.prediction:by_column", only="vectors", samples=2),
+    Entry("prediction", "mmjsd.reporting.prediction:true_and_predicted", only="vectors", samples=2),
     Entry("attributes", "mmjsd.reporting.attributes:attributes", only="attributes"),
     Entry("manipulation", "mmjsd.reporting.attributes:manipulation", only="attributes", samples=1),
     Entry("swapping", "mmjsd.reporting.samples:swapping", only="subspaces", samples=1),
@@ -69,7 +71,12 @@ _SWEEP = {
 
 
 def run_figures(
-    modalities: Sequence[str], *, subspaces: bool, labels: str | None, mixture: bool = False
+    modalities: Sequence[str],
+    *,
+    subspaces: bool,
+    labels: str | None,
+    vectors: bool = False,
+    mixture: bool = False,
 ) -> dict[str, Entry]:
     """List the figures of a run by name.
 
@@ -77,10 +84,11 @@ def run_figures(
         modalities: in the order of the store.
         subspaces: whether it has private latents.
         labels: what its samples have: a `class`, `attributes` or nothing.
+        vectors: whether some of the modalities are.
         mixture: whether random samples are from a mixture, too.
     """
     has = {None: True, "labels": labels is not None, "attributes": labels == "attributes"}
-    has |= {"subspaces": subspaces, "mixture": mixture}
+    has |= {"subspaces": subspaces, "vectors": vectors, "mixture": mixture}
     found = [entry for entry in _RUN if has[entry.only]]
     given = {entry: subsets(modalities) if "{given}" in entry.name else [()] for entry in found}
     named = [
@@ -125,4 +133,5 @@ def _numbers(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def is_shown_at_once(name: str) -> bool:
     """Tell whether the report shows a figure of a run at once; the others fold out."""
     given = name.removeprefix("conditional-")
-    return name in ("random", "random_mixture", "scores") or (given != name and "-" not in given)
+    always = ("random", "random_mixture", "scores", "prediction-by-column")
+    return name in always or (given != name and "-" not in given)

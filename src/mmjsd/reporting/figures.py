@@ -48,8 +48,13 @@ def draw_run(
     trained = load_trained(folder, store, mixture_components=mixture_components, **options)
     labels = trained.scorer.labels if trained.scorer else None
     shown = Shown(trained, metrics, labels_shown(labels))
-    subspaces, fitted = trained.model.private_latent > 0, mixture_components is not None
-    figures = run_figures(shown.modalities, subspaces=subspaces, labels=labels, mixture=fitted)
+    figures = run_figures(
+        shown.modalities,
+        subspaces=trained.model.private_latent > 0,
+        labels=labels,
+        vectors=any(modality.kind == "vector" for modality in trained.model.modalities.values()),
+        mixture=mixture_components is not None,
+    )
     makers = {
         name: partial(_drawn, entry, shown._replace(given=entry.given)) for name, entry in figures.items()
     }

@@ -44,7 +44,7 @@ class Section(NamedTuple):
     notes: list[str]
     """On the published values."""
     classifiers: str
-    """How good the judges are, as a sentence."""
+    """How good the judges are, or that there are none, as a sentence."""
 
 
 def compare(rows: Sequence[Mapping[str, Any]], published: Path, table: Path, page: Path) -> None:
@@ -199,7 +199,7 @@ def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterat
         rows = [
             [
                 f"`{key}`",
-                *_best(_values(measured, key), least=is_better_the_less(key)),
+                *_best(_values(measured, key), least=is_better_the_less(key, everything[0])),
                 papers(key),
             ]
             for key in keys
@@ -227,6 +227,10 @@ def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
         if key.startswith("classifier/"):
             measure, _, modality = key.removeprefix("classifier/").partition("/")
             found.setdefault(measure.replace("_", " "), []).append(f"{modality} {value:.3f}")
+    if not found:
+        return (
+            "The data have no labels: representation, coherence and all that classifiers judge are left out."
+        )
     return " ".join(
         f"{measure.capitalize()} of the judges on the test split: {', '.join(values)}."
         for measure, values in found.items()
