@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mmjsd.models.vae import MultimodalVAE
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "results"]
 
 __version__ = "0.1.0"
 
@@ -20,3 +22,16 @@ def load(folder: str | Path, device: str = "cpu") -> "MultimodalVAE":
     from mmjsd.training.model_file import load_model  # torch takes seconds to import
 
     return load_model(folder, device)[0]
+
+
+def results(folder: str | Path = "results") -> "pd.DataFrame":
+    """The metrics of all evaluated runs: a row a run and seed, a column a metric, NaN where there is none.
+
+    The first columns are `dataset`, `run`, `seed` and `objective`. Runs without a metrics.json are left out.
+
+    Raises:
+        mmjsd.errors.MmjsdError: no such folder, or a damaged metrics.json.
+    """
+    from mmjsd.evaluation.metrics_file import read_all
+
+    return read_all(Path(folder))

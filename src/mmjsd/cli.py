@@ -125,6 +125,12 @@ def _generate(arguments: argparse.Namespace) -> None:
     )
 
 
+def _impute(arguments: argparse.Namespace) -> None:
+    from mmjsd.reporting.impute import impute
+
+    impute(arguments.folder, arguments.file, arguments.out, seed=arguments.seed)
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
@@ -176,6 +182,13 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--out", type=Path, required=True, metavar="FILE.png")
     generate.add_argument("--seed", type=_natural, default=0, metavar="N")
     generate.add_argument("--sampler", choices=("prior", "mixture"), default="prior")
+
+    text = "fill the empty cells of a table with what a trained model predicts"
+    impute = command(commands, "impute", _impute, text)
+    impute.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")
+    impute.add_argument("file", type=Path, metavar="FILE.csv")
+    impute.add_argument("--out", type=Path, required=True, metavar="FILLED.csv")
+    impute.add_argument("--seed", type=_natural, default=0, metavar="N")
 
     about = commands.add_parser("params", help="check the parameter file, or print its schema")
     files = about.add_subparsers(required=True, metavar="COMMAND")

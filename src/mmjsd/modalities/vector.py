@@ -1,5 +1,6 @@
 """Vectors of standardised numbers: float32 in the store, a normal or Laplace likelihood."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

@@ -117,8 +117,8 @@ class MultimodalVAE(nn.Module):
         Args:
             given: modality -> what it is, or a list: ``{"image": "face.jpg", "text": ["smiling", "young"]}``.
                 An image is its file, a PIL image, or an array of uint8 or of floats in 0..1, a text its
-                words, a vector its values in the units of the data. One thing beside lists stands for as
-                many.
+                words, a vector its values in the units of the data; vectors may also be a DataFrame that has
+                their columns. One thing beside lists stands for as many.
 
         Returns:
             modality -> inputs (B, ...) on the model's device: images 0..1, token ids, vectors.
@@ -126,10 +126,21 @@ class MultimodalVAE(nn.Module):
         Raises:
             MmjsdError: no such modality, what cannot be shown faithfully, or lists of different lengths.
         """
+        if isinstance(given, Mapping):
+            given = {name: self._in_order(name, value) for name, value in given.items()}
         prepared = prepare(given, self.modalities.values(), self.forms)
         rows = {name: torch.from_numpy(x) for name, x in prepared.items()}
         rows = self.standardised({name: x.to(self.device) for name, x in rows.items()})
         return {name: kind_of(self.modalities[name]).as_input(x) for name, x in rows.items()}
+
+    def _in_order(self, name: str, value: Any) -> Any:
+        """The values of a DataFrame in the order of the model's columns; anything else as it is."""
+        if not hasattr(value, "to_numpy") or not hasattr(value, "columns"):
+            return value
+        columns = self.scales[name].columns if name in self.scales else list(value.columns)
+        if missing := [column for column in columns if column not in value.columns]:
+            raise MmjsdError(f"{name}: has no column {missing[0]!r}; it needs {', '.join(columns)}")
+        return value[columns].to_numpy()
 
     def standardised(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Bring vectors (B, D) from the units of the data to what networks take; leave all else as it is."""
@@ -214,6 +225,7 @@ class MultimodalVAE(nn.Module):
         given: Mapping[str, Tensor] | None = None,
         n: int | None = None,
         generator: torch.Generator | None = None,
+        targets: tuple[str, ...] | None = None,
     ) -> dict[str, Tensor]:
         """Samples of every modality, each the mean of its likelihood given sampled latents.
 
@@ -221,6 +233,7 @@ class MultimodalVAE(nn.Module):
             given: modality -> inputs (B, ...): c is sampled from their posterior. None: from the prior.
             n: number of samples; with `given`, of samples per input (1 when not said), consecutive.
             generator: source of randomness, on the model's device.
+            targets: the modalities to generate. None: all.
 
         Returns:
             modality -> samples (n or B * n, ...); text as character probabilities, vectors in the units of
@@ -238,7 +251,7 @@ class MultimodalVAE(nn.Module):
             posterior = Gaussian.standard(n, self.shared_latent, device=self.device)
         else:
             raise MmjsdError("generate: say how many samples (n), or what they are given")
-        return self.in_units(self.generate_from(posterior.rsample(generator), generator=generator))
+        return self.in_units(self.generate_from(posterior.rsample(generator), targets, generator))
 
     def generate_from(
         self,

@@ -162,6 +162,7 @@ def train(
         seed=seed,
         data_sha256=sha256_file(store.path),
         classes=store.classes,
+        dataset={"kind": store.kind, "options": store.params},
     )
 
 

@@ -65,7 +65,8 @@ def save_model(folder: Path, model: MultimodalVAE, **about: Any) -> None:
     Args:
         folder: results/<dataset>/<run>/seed-<n>.
         model: trained.
-        about: `run`, its resolved parameters, `name`, `seed`, `data_sha256` of its store, `classes`.
+        about: `run`, its resolved parameters, `name`, `seed`, `data_sha256` of its store, `classes`, and
+            the `kind` and `options` of its `dataset`.
 
     Raises:
         MmjsdError: weights that are not finite.

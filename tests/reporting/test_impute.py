@@ -1,0 +1,157 @@
+"""Gaps of tables filled on the command line."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mmjsd
+from mmjsd.cli import main
+from mmjsd.data.kinds.table import build
+from mmjsd.data.store import read_store
+from mmjsd.errors import MmjsdError
+from mmjsd.training.loop import train
+from support.cohort import MODALITIES, write_cohort
+from support.samples import make_run
+
+EXTRA = {"kind": "vector", "columns": ["smoker"], "impute": "mean"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folders of a run on a cohort, and of the cohort."""
+    base = tmp_path_factory.mktemp("impute")
+    cohort = write_cohort(base / "cohort", 120)
+    modalities = MODALITIES | {"habits": EXTRA}
+    build(
+        base / "x.h5", source=str(cohort), source_folder=cohort, seed=1, split="split", modalities=modalities
+    )
+    run = make_run(epochs=2, shared_latent=3, network_width=0.05)
+    train(run, read_store(base / "x.h5"), base / "run", name="x", seed=1)
+    return base / "run", cohort
+
+
+def impute(run: Path, file: Path, out: Path, *more: str) -> int:
+    return main(["impute", str(run), str(file), "--out", str(out), *more])
+
+
+def test_gaps_are_filled_and_all_else_stays(trained, tmp_path, capsys) -> None:
+    run, cohort = trained
+    file, out = cohort / "samples.csv", tmp_path / "filled.csv"
+    before = pd.read_csv(file, dtype=str, keep_default_na=False)
+    assert impute(run, file, out) == 0
+    told = capsys.readouterr().out
+    assert "rna: none of its columns is there: missing, and not filled" in told
+    after = pd.read_csv(out, dtype=str, keep_default_na=False)
+    assert list(after) == [*before, "age_sd"]
+    gaps = before["age"] == ""
+    assert 0 < gaps.sum() == (after["age_sd"] != "").sum()
+    assert (after["age"] != "").all()
+    pd.testing.assert_frame_equal(after[~gaps][list(before)], before[~gaps])
+    # in the units of the table, of which the network knows hardly more than the mean
+    assert after["age"][gaps].astype(float).between(30, 70).all()
+    assert (after["age_sd"][gaps].astype(float) > 0).all()
+    assert f"{gaps.sum()} empty cells filled, in {gaps.sum()} of 120 rows" in told
+    lines = zip(file.read_bytes().splitlines(), out.read_bytes().splitlines(), strict=True)
+    assert all(new.startswith(old) for old, new in lines if b",," not in old)
+    again = tmp_path / "again.csv"
+    assert impute(run, file, again) == 0
+    assert again.read_bytes() == out.read_bytes()
+    assert impute(run, file, tmp_path / "other.csv", "--seed", "1") == 0
+    assert (tmp_path / "other.csv").read_bytes() != out.read_bytes()
+
+
+def test_new_rows_in_the_writing_of_other_programs(trained, tmp_path, capsys) -> None:
+    """A mark of UTF-8, semicolons, ends of lines of Windows, quotes, empty lines, words that are new."""
+    run, _ = trained
+    file, out = tmp_path / "new.csv", tmp_path / "out.csv"
+    rows = [
+        '\ufeff"note; of mine";age;stage;g0;g1;g2;findings;smoker',
+        '"a; ""b""\r\nc";;;1.50;2;NA;"type b,";1',
+        ";55.10;;;;;;",
+        ";;;;;;;",
+        "",
+        'x;60;"IX";1;2;3;;0',
+    ]
+    file.write_bytes("\r\n".join(rows).encode())
+    assert impute(run, file, out) == 0
+    assert "nothing is known in row" in capsys.readouterr().out
+    filled = out.read_bytes().decode().split("\r\n")
+    added = ["age_sd", "g0_sd", "g1_sd", "g2_sd", "smoker_sd"]
+    assert filled[0] == ";".join([rows[0], *added])
+    assert filled[1] == '"a; ""b""'
+    first = filled[2].split(";")
+    assert first[0] == 'c"'
+    assert 30 < float(first[1]) < 70
+    assert first[2] in ("I", "II", "III")
+    assert first[3:5] == ["1.50", "2"]
+    assert -5 < float(first[5]) < 5
+    assert [bool(cell) for cell in first[8:]] == [True, False, False, True, False]
+    # of a vector of which a part is known the rest alone is filled, and that alone is nothing to go by
+    assert filled[3] == ";55.10;;;;;;;;;;;"
+    assert filled[4] == ";" * 12
+    assert filled[5] == ""
+    assert filled[6] == 'x;60;"IX";1;2;3;;0;;;;;'
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda t: t.replace("age", "years", 1), "has no column 'age', which `modalities.clinical` names"),
+        (lambda t: t.replace("split", "age_sd", 1), "has the column 'age_sd', which is to be written"),
+        (lambda t: t.splitlines()[0] + "\n", "has no rows below its header"),
+        (lambda t: t.replace("\np1,", "\np1,old", 1), "column age is no number in row 3 ('old"),
+        (lambda t: "a,b\n1,2\n", "has no column 'age'"),
+    ],
+)
+def test_tables_that_cannot_be_filled(trained, tmp_path, capsys, change, line) -> None:
+    run, cohort = trained
+    folder = shutil.copytree(cohort, tmp_path / "cohort")
+    file, out = folder / "samples.csv", tmp_path / "out.csv"
+    file.write_text(change(file.read_text()))
+    assert impute(run, file, out) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"{file}: {line}")
+    assert told.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort"]
+
+
+def test_the_output_is_a_new_file(trained, tmp_path, capsys) -> None:
+    run, cohort = trained
+    file = cohort / "samples.csv"
+    content = file.read_bytes()
+    (tmp_path / "there.csv").write_text("mine")
+    for out, line in (
+        (file, "is the table itself"),
+        (tmp_path / "there.csv", "exists already"),
+        (tmp_path / "no/x.csv", "there is no folder"),
+    ):
+        assert impute(run, file, out) == 1
+        told = capsys.readouterr().err
+        assert told.startswith(f"{out}: {line}")
+        assert told.count("\n") == 1
+    assert (file.read_bytes(), (tmp_path / "there.csv").read_text()) == (content, "mine")
+    assert not (tmp_path / "no").exists()
+
+
+def test_runs_on_other_data_fill_no_tables(results, trained, tmp_path, capsys) -> None:
+    assert impute(results / "run", trained[1] / "samples.csv", tmp_path / "x.csv") == 1
+    assert "is of the dataset kind mnist_svhn_text; only runs on a `table`" in capsys.readouterr().err
+
+
+def test_a_model_takes_and_gives_data_frames(trained) -> None:
+    model = mmjsd.load(trained[0])
+    columns = model.scales["rna"].columns
+    frame = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=columns)
+    given: dict[str, Any] = {"rna": frame[columns[::-1]]}  # whatever their order
+    np.testing.assert_array_equal(
+        model.prepare(given)["rna"], model.prepare({"rna": frame.to_numpy()})["rna"]
+    )
+    samples = model.generate(model.prepare(given), n=2, targets=("clinical",))
+    assert list(samples) == ["clinical"]
+    assert pd.DataFrame(samples["clinical"].numpy(), columns=model.scales["clinical"].columns).shape == (8, 4)
+    with pytest.raises(MmjsdError, match=r"^rna: has no column 'g1'; it needs g0, g1, g2$"):
+        model.prepare({"rna": frame[["g0", "g2"]]})
