@@ -111,7 +111,9 @@ def test_one_modality(store, tmp_path, modality):
 def test_the_figures_of_a_dataset_without_images(store, tmp_path):
     small(store, tmp_path, ["text"], 60)
     draw_dataset(tmp_path / "all", {"one": [tmp_path / "run"]}, "classifier", "standin")
-    assert list(opened(tmp_path / "all")) == list(dataset_figures("classifier"))
+    found = opened(tmp_path / "all")
+    assert list(found) == list(dataset_figures("classifier"))
+    assert found["prd-classifier"][1].startswith("Not drawn: the quality of no images was judged.")
 
 
 def test_few_test_samples(store, tmp_path):

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mmjsd.errors import MmjsdError
-from mmjsd.reporting.canvas import Drawn, colours, name_lines
+from mmjsd.reporting.canvas import Drawn, colours, name_lines, note
 from mmjsd.training.history import is_term
 
 __all__ = ["Compared", "Curves", "precision_recall", "read_curves", "training"]
@@ -38,16 +38,16 @@ def precision_recall(compared: Compared) -> Drawn:
     """Draw the precision/recall distributions of images."""
     curves, embedding, palette = compared.curves, compared.embedding, _palette(compared)
     panels = dict.fromkeys(key for seeds in curves.values() for found in seeds for key in found)
+    if not panels:
+        return note("Precision and recall of images", "Not drawn: the quality of no images was judged.")
     rows = list(dict.fromkeys(given for given, _ in panels))
     modalities = list(dict.fromkeys(modality for _, modality in panels))
     # the modalities below each other, what they are given from left to right
     figure = Figure(
-        figsize=(1.55 * max(len(rows), 3) + 0.6, 1.75 * max(len(modalities), 1) + 0.9), layout="constrained"
+        figsize=(1.55 * max(len(rows), 3) + 0.6, 1.75 * len(modalities) + 0.9), layout="constrained"
     )
-    grid = figure.subplots(
-        max(len(modalities), 1), max(len(rows), 1), squeeze=False, sharex=True, sharey=True
-    )
-    for line, modality in zip(grid, modalities, strict=False):
+    grid = figure.subplots(len(modalities), len(rows), squeeze=False, sharex=True, sharey=True)
+    for line, modality in zip(grid, modalities, strict=True):
         for ax, given in zip(line, rows, strict=True):
             for colour, (name, seeds) in zip(palette, curves.items(), strict=False):
                 for seed, found in enumerate(seeds):
