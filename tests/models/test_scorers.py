@@ -31,16 +31,17 @@ def test_random_coherence_needs_all_to_agree():
 
 def test_attributes_of_one_modality_agree_with_nothing():
     """There is no other one that could show the same."""
-    value, each = FACES.agreement(torch.randn(1, 30, 3))
-    assert np.isnan(value)
-    assert each == {}
+    agreement = FACES.agreement(torch.randn(1, 30, 3))
+    assert np.isnan(agreement.value)
+    assert agreement.each == {}
 
 
 def test_agreement_of_attributes_is_the_mean_of_both_directions():
     torch.manual_seed(0)
     logits = torch.randn(2, 200, 3) + torch.randn(200, 3)
     logits[:, :, 0] = 1.0  # all have it
-    value, each = FACES.agreement(logits)
+    agreement = FACES.agreement(logits)
+    value, each = agreement.value, agreement.each
     assert list(each) == ["Smiling", "Young"]
     for name, (first, second) in zip(each, logits[:, :, 1:].permute(2, 0, 1).numpy(), strict=True):
         both = average_precision_score(second > 0, first), average_precision_score(first > 0, second)
@@ -52,7 +53,8 @@ def test_scores():
     labels = torch.tensor([0, 1, 2, 3])
     assert DIGITS.score(one_hot(torch.tensor([0, 1, 2, 4])), labels) == Score(0.75)
     present = torch.tensor([[0, 1, 1], [0, 0, 1], [0, 1, 0]], dtype=torch.uint8)
-    value, each = FACES.score(torch.tensor([[0.0, 3, 3], [0, 1, 1], [0, 2, 2]]), present)
+    score = FACES.score(torch.tensor([[0.0, 3, 3], [0, 1, 1], [0, 2, 2]]), present)
+    value, each = score.value, score.each
     assert each == {"Smiling": 1.0, "Young": pytest.approx(5 / 6)}  # nobody is bald
     assert value == pytest.approx(11 / 12)
     assert FACES.frequencies(present) == {

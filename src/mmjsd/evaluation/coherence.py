@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mmjsd.evaluation.keys import mean, named
+from mmjsd.evaluation.averages import Average, deviations
+from mmjsd.evaluation.keys import named
 from mmjsd.evaluation.latents import UnimodalPosteriors, conditional_samples, random_samples
 from mmjsd.evaluation.samplers import Sampler
 from mmjsd.evaluation.trained import Judged
@@ -53,21 +54,23 @@ def compute(
         print("coherence: the data have no labels: left out", flush=True)
         return {}
     found: dict[str, float] = {}
-    scores = []
-    cross: dict[int, list[float]] = {}
+    everything, cross_mean = Average(), Average()
+    cross: dict[int, Average] = {}
     for subset in judged.subsets:
         samples, given = test.complete(subset)[:test_samples], name_of(subset)
         for name, logits in conditional_logits(judged.classifiers, test, subset, samples).items():
             score = scorer.score(logits, test.labels[samples])
             found |= named(score, f"coherence/conditional/{given}/{name}", f"coherence/{given}/{name}")
-            scores.append(score.value)
+            moved = deviations(score, samples, len(test))
+            everything.add(score.value, moved)
             if name not in subset:
-                cross.setdefault(len(subset), []).append(score.value)
-    found["coherence/conditional/mean"] = mean(scores)
-    by_size = {size: mean(values) for size, values in cross.items()}
-    found |= {f"coherence/cross/{size}": value for size, value in by_size.items()}
-    if by_size:  # of a single modality there is no other
-        found["coherence/cross/mean"] = mean(by_size.values())
+                cross.setdefault(len(subset), Average()).add(score.value, moved)
+    found |= everything.named("coherence/conditional/mean")
+    for size, of_size in cross.items():
+        found |= of_size.named(f"coherence/cross/{size}")
+        cross_mean.add(of_size.value, of_size.deviations)
+    if cross:  # of a single modality there is no other
+        found |= cross_mean.named("coherence/cross/mean")
     for name, sampler in judged.samplers.items():
         logits = random_logits(judged.model, judged.classifiers, random_samples, sampler)
         found |= named(scorer.agreement(logits), f"coherence/{name}", f"coherence/{name}")

@@ -4,13 +4,12 @@ The keys of a metric start with its name in the registry, `<metric>/...`, those 
 `<metric>_error/...`. Where samples have attributes, `attributes/<attribute>/<metric>/...` is of each of them.
 """
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mmjsd.models.scorers import Score
 
-__all__ = ["ATTRIBUTES", "KIND", "mean", "metric_of", "named"]
+__all__ = ["ATTRIBUTES", "KIND", "error_key", "metric_of", "named"]
 
 ATTRIBUTES = "attributes/"
 
@@ -19,13 +18,16 @@ KIND = "meta/kind/"
 
 
 def named(score: "Score", key: str, column: str) -> dict[str, float]:
-    """Name a score: itself `key`, what it is of each attribute `attributes/<attribute>/<column>`."""
-    return {key: score.value, **{f"{ATTRIBUTES}{name}/{column}": value for name, value in score.each.items()}}
+    """Name a score, its error, and what it is of each attribute: `attributes/<attribute>/<column>`."""
+    error = {} if score.error is None else {error_key(key): score.error}
+    each = {f"{ATTRIBUTES}{name}/{column}": value for name, value in score.each.items()}
+    return {key: score.value, **error, **each}
 
 
-def mean(values: Collection[float]) -> float:
-    """Average values; NaN if one of them is not defined."""
-    return sum(values) / len(values)
+def error_key(key: str) -> str:
+    """Tell the key of the standard error of a metric."""
+    metric, _, rest = key.partition("/")
+    return f"{metric}_error/{rest}"
 
 
 def metric_of(key: str) -> str:

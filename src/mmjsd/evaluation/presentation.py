@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from mmjsd import registry
-from mmjsd.evaluation.keys import KIND
+from mmjsd.evaluation.keys import KIND, error_key
 
 __all__ = ["Presentation", "headline", "is_better_the_less", "presentations", "with_summaries"]
 
@@ -77,17 +77,20 @@ def is_better_the_less(key: str, metrics: Mapping[str, Any] | None = None) -> bo
 
 
 def with_summaries(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to the metrics of a run what the headline sums up of them."""
+    """Add to the metrics of a run what the headline sums up of them, and its standard errors, at most."""
     known = dict(metrics)
     for metric in presentations():
         for key, pattern in metric.summaries.items():
-            if values := _matching(metrics, pattern):
-                known[key] = statistics.mean(values)
+            if keys := _matching(metrics, pattern):
+                known[key] = statistics.mean(metrics[k] for k in keys)
+                errors = [metrics[error_key(k)] for k in keys if error_key(k) in metrics]
+                if len(errors) == len(keys):  # of values that go together; of others it is less
+                    known[error_key(key)] = statistics.mean(errors)
     return known
 
 
-def _matching(metrics: Mapping[str, Any], pattern: str) -> list[float]:
-    """The values whose keys match, where `*` is a subset only those of the largest."""
+def _matching(metrics: Mapping[str, Any], pattern: str) -> list[str]:
+    """The keys that match, where `*` is a subset only those of the largest."""
     expression = re.compile(re.escape(pattern).replace(r"\*", "([^/@]+)"))
     sizes = {key: found[1].count("-") for key in metrics if (found := expression.fullmatch(key))}
-    return [metrics[key] for key, size in sizes.items() if size == max(sizes.values())]
+    return [key for key, size in sizes.items() if size == max(sizes.values())]

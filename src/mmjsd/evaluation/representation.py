@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation.keys import mean, named
+from mmjsd.evaluation.averages import Average, deviations
+from mmjsd.evaluation.keys import named
 from mmjsd.evaluation.latents import UnimodalPosteriors
 from mmjsd.evaluation.trained import Judged
 from mmjsd.models.scorers import Score, Scorer
@@ -45,7 +46,7 @@ def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]
         return {}
     train = judged.train(train_samples)
     found: dict[str, float] = {}
-    scores = []
+    everything, test = Average(), judged.test
     there = dict(zip(judged.model.modalities, judged.training.pairs.T >= 0, strict=True))
     for subset in judged.subsets:
         given = name_of(subset)
@@ -54,10 +55,10 @@ def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]
         if not scorer.can_learn(judged.training.labels[complete]):
             print(f"representation: training samples teach nothing of {given}: left out", flush=True)
             continue
-        score = linear_score(scorer, train, judged.test, subset)
+        score = linear_score(scorer, train, test, subset)
         found |= named(score, f"representation/{scorer.measure}/{given}", f"representation/{given}")
-        scores.append(score.value)
-    return found | ({f"representation/{scorer.measure}/mean": mean(scores)} if scores else {})
+        everything.add(score.value, deviations(score, test.complete(subset), len(test)))
+    return found | everything.named(f"representation/{scorer.measure}/mean")
 
 
 def linear_score(

@@ -8,7 +8,8 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,12 +23,28 @@ from mmjsd.models.average_precision import average_precisions
 __all__ = ["AttributeScorer", "ClassScorer", "Score", "Scorer", "scorer_of"]
 
 
-class Score(NamedTuple):
+@dataclass(frozen=True)
+class Score:
     """How well something was told, a share in 0..1; NaN where that is not defined."""
 
     value: float
-    each: Mapping[str, float] = {}
+    each: Mapping[str, float] = field(default_factory=dict)
     """Of each attribute of which it is defined; of classes there is the one value alone."""
+    right: Tensor | None = field(default=None, compare=False)
+    """Whether each sample (B,) was told, of a score that is the share of those."""
+
+    @property
+    def error(self) -> float | None:
+        """The standard error of a share, None of other scores.
+
+        As if one more sample were right and one more wrong, for a share of all has an error, too (A. Agresti
+        and B. Caffo, The American Statistician 54(4), 2000).
+        """
+        if self.right is None:
+            return None
+        count = len(self.right) + 2
+        share = (int(self.right.sum()) + 1) / count
+        return math.sqrt(share * (1 - share) / count)
 
 
 class Scorer(ABC):
@@ -88,12 +105,12 @@ class ClassScorer(Scorer):
         return F.cross_entropy(logits, labels)
 
     def score(self, logits: Tensor, labels: Tensor) -> Score:
-        return Score(_share(logits.argmax(1) == labels))
+        return _share(logits.argmax(1) == labels)
 
     def agreement(self, logits: Tensor) -> Score:
         """Share of the samples in which all see the same class."""
         predicted = logits.argmax(-1)
-        return Score(_share((predicted == predicted[:1]).all(0)))
+        return _share((predicted == predicted[:1]).all(0))
 
     def can_learn(self, labels: NDArray[Any]) -> bool:
         return len(np.unique(labels)) > 1
@@ -170,8 +187,8 @@ def scorer_of(labels: Tensor | NDArray[Any], classes: Sequence[str]) -> Scorer:
     return ClassScorer(classes) if labels.ndim == 1 else AttributeScorer(classes)
 
 
-def _share(right: Tensor) -> float:
-    return int(right.sum()) / len(right)
+def _share(right: Tensor) -> Score:
+    return Score(int(right.sum()) / len(right), right=right)
 
 
 def _regression(x: NDArray[Any], labels: NDArray[Any], iterations: int) -> Any:
