@@ -85,6 +85,18 @@ def _run_step(arguments: argparse.Namespace) -> None:
         step.work(product.params, fingerprint)
 
 
+def _compare(arguments: argparse.Namespace) -> None:
+    if not arguments.test:
+        if arguments.metric:
+            raise MmjsdError("--metric: has no effect without --test RUN_A RUN_B")
+        _run_step(arguments)
+        return
+    from mmjsd.reporting.pairwise import describe_differences
+
+    chosen = params.load(arguments.params)
+    print(describe_differences(pipeline.comparable(chosen, *arguments.test), arguments.metric))
+
+
 def _info(arguments: argparse.Namespace) -> None:
     from mmjsd.data.store import describe, read_store
 
@@ -168,6 +180,12 @@ def _parser() -> argparse.ArgumentParser:
                 added.add_argument(key, metavar=key.upper())
         for flag, option in step.options.items():
             added.add_argument(flag, **option)
+    compare = commands.choices["compare"]
+    compare.set_defaults(command=_compare)
+    text = "print by how much two runs differ instead, and what of it the data settle"
+    compare.add_argument("--test", nargs=2, metavar=("RUN_A", "RUN_B"), help=text)
+    text = "of --test: this one, as metrics.json has it (may be given several times; default: the headline)"
+    compare.add_argument("--metric", action="append", default=[], metavar="KEY", help=text)
     info = command(groups["data"], "info", _info, "check a store and print what is in it")
     info.add_argument("file", type=Path, metavar="FILE")
 

@@ -109,6 +109,8 @@ def test_summaries_are_means_of_the_largest_subset():
     more = {"quality/prd_mean/mean": 0.5, "likelihood/joint": -2.0}
     assert with_summaries(metrics) == metrics | more
     assert with_summaries({}) == {}
+    errors = {"likelihood_error/a/joint": 9.0, "likelihood_error/a-b/joint": 0.25}
+    assert with_summaries(metrics | errors) == metrics | errors | more | {"likelihood_error/joint": 0.25}
     assert headline()["log-likelihood, joint"] == "likelihood/joint"
 
 
@@ -183,17 +185,17 @@ def test_a_metric_of_others_is_computed_and_shown(store, results, tmp_path, inst
     row = {"dataset": "tiny", "kind": "x", "source": "standin", "run": "js", "seed": 1, "objective": "mmjsd"}
     row |= {"subspaces": False, "folder": str(folder), "metrics": str(folder / "metrics.json")}
     louder = tmp_path / "louder.json"
-    louder.write_text(json.dumps(metrics | {"loudness/all": 2.0}))
+    louder.write_text(json.dumps(metrics | {"loudness/all": 20.0}))
     rows = [row, row | {"run": "loud", "metrics": str(louder)}]
     compare(rows, tmp_path / "none.yaml", tmp_path / "x.csv", tmp_path / "x.md")
     page = (tmp_path / "x.md").read_text()
     assert "### Loudness\n\nMean size of the latents given A; in `classifier` {nothing} of it." in page
     (line,) = [line for line in page.splitlines() if line.startswith("| `loudness/all`")]
-    assert re.fullmatch(r"\| `loudness/all` \| \*\*0\.\d+\*\* \| 2\.000 \|  \|", line)  # less is better
+    assert re.fullmatch(r"\| `loudness/all` \| \*\*0\.\d+\*\* \| 20\.000 \|  \|", line)  # less is better
     first, second = (
         line.split(" | ") for line in page.splitlines() if line.startswith(("| js |", "| loud |"))
     )
-    assert (first[-3][:2], second[-3]) == ("**", "2.000")  # in the first table too
+    assert (first[-3][:2], second[-3]) == ("**", "20.000")  # in the first table too
     assert "| `loudness/quiet/mnist-svhn-text` |" in page
     assert "loudness_error" not in page
     assert "| loudness of all | silence |" in page.split("### ")[0]

@@ -14,6 +14,7 @@ METRICS = {
     "representation/accuracy/mean": 0.5,
     "coherence/conditional/mean": 0.25,
     "coherence/random": 0.125,
+    "coherence_error/random": 0.01,
     "likelihood/a/joint": -120.5,
     "meta/data_sha256": "0123abcd",
     "meta/embedding": "classifier",

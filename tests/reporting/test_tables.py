@@ -12,7 +12,11 @@ from mmjsd.reporting.tables import compare
 
 
 def metrics(coherence: float) -> dict[str, Any]:
+    """With standard errors of the coherence alone."""
     return {
+        "coherence_error/conditional/a/b": 0.01,
+        "coherence_error/conditional/mean": 0.01,
+        "coherence_error/random": 0.01,
         "representation/accuracy/a": 0.5,
         "representation/accuracy/mean": 0.5,
         "coherence/conditional/a/b": coherence,
@@ -73,26 +77,38 @@ def test_one_csv_row_a_run_and_seed(comparison: Comparison) -> None:
 
 
 def test_the_best_is_bold_and_the_time_is_given(comparison: Comparison) -> None:
+    """And what cannot be told from it; nothing where no standard error is known."""
     comparison.add("js", metrics(0.5))
+    comparison.add("poe", metrics(0.48))
     comparison.add("moe", metrics(0.1) | {"meta/train_seconds": 7500})
-    page = comparison.made()[1].partition("### All metrics")[0]
-    assert line(page, "js") == ["js", "**0.500**", "**0.250**", "**0.500**", "75 s"]
-    assert line(page, "moe") == ["moe", "0.100", "**0.250**", "**0.500**", "2 h 05 min"]
+    page = comparison.made()[1]
+    assert line(page, "js") == ["js", "**0.500**", "**0.250**", "0.500", "75 s"]
+    assert line(page, "poe") == ["poe", "**0.480**", "**0.250**", "0.500", "75 s"]
+    assert line(page, "moe") == ["moe", "0.100", "**0.250**", "0.500", "2 h 05 min"]
+    assert line(page, "`coherence/conditional/a/b`")[1:4] == ["**0.500**", "**0.480**", "0.100"]
+    assert "One seed does not show how training varies." in page
 
 
 def test_mean_and_deviation_over_seeds(comparison: Comparison) -> None:
     comparison.add("js", metrics(0.5), seed=1)
     comparison.add("js", metrics(0.7), seed=2)
+    comparison.add("poe", metrics(0.1), seed=1)
+    comparison.add("poe", metrics(0.2), seed=2)
+    comparison.add("moe", metrics(-5.0), seed=1)
+    comparison.add("moe", metrics(-5.1), seed=2)
     _, page = comparison.made()
-    assert line(page, "`coherence/conditional/a/b`")[1] == "**0.600 ± 0.141**"
+    # p = 0.06 and 0.002 (Welch)
+    cells = line(page, "`coherence/conditional/a/b`")[1:4]
+    assert cells == ["**0.600 ± 0.141**", "**0.150 ± 0.071**", "-5.050 ± 0.071"]
     assert "over 2 seeds" in page
+    assert "Welch's t-test on the seeds" in page
 
 
 def test_a_value_that_is_no_number_is_left_out(comparison: Comparison) -> None:
     comparison.add("js", metrics(float("nan")))
     comparison.add("moe", metrics(0.1))
     _, page = comparison.made()
-    assert line(page, "`coherence/conditional/a/b`")[1:3] == ["", "**0.100**"]
+    assert line(page, "`coherence/conditional/a/b`")[1:3] == ["", "0.100"]  # better than nothing
 
 
 def test_classifiers_losses_and_circumstances_are_not_compared(comparison: Comparison) -> None:
@@ -119,7 +135,7 @@ def test_each_dataset_has_its_own_tables(comparison: Comparison) -> None:
     first, second = page.split("\n## ")[1:]
     assert "faces-js" not in first
     assert "stand-in" not in second
-    assert line(second, "faces-js")[1] == "**0.100**"
+    assert line(second, "faces-js")[1] == "0.100"
 
 
 ENTRY = {

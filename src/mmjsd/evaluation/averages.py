@@ -54,6 +54,8 @@ class Average:
         return None if self._deviations is None else self._deviations / len(self._values)
 
     def named(self, key: str) -> dict[str, float]:
-        """Give its value and, where it is known, its standard error, by their keys."""
+        """Give its value and, where it is known, its standard error, by their keys; nothing if it is of nothing."""
+        if not self._values:
+            return {}
         moved = self.deviations
         return {key: self.value} | ({} if moved is None else {error_key(key): float(moved.norm())})

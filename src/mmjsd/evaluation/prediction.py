@@ -1,11 +1,11 @@
 """Prediction: how well modalities tell the values of each other. It needs no labels."""
 
 import math
+import statistics
 
 import torch
 from torch import Tensor
 
-from mmjsd.evaluation.keys import mean
 from mmjsd.evaluation.latents import UnimodalPosteriors, conditional_samples
 from mmjsd.evaluation.trained import Judged
 from mmjsd.modalities import kind_of
@@ -52,7 +52,7 @@ def compute(judged: Judged, *, prediction_samples: Samples = 1000) -> dict[str, 
             scores[f"prediction/{name_of(subset)}/{name}"] = score
             if modalities[name].kind == "vector" and name not in subset and math.isfinite(score):
                 of_vectors.append(score)
-    return scores | ({"prediction/mean": mean(of_vectors)} if of_vectors else {})
+    return scores | ({"prediction/mean": statistics.fmean(of_vectors)} if of_vectors else {})
 
 
 @torch.no_grad()

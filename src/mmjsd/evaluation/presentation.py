@@ -67,7 +67,8 @@ def is_better_the_less(key: str, metrics: Mapping[str, Any] | None = None) -> bo
         key: of the metric.
         metrics: of a run that has it, which tell the kinds of its modalities.
     """
-    kind = str((metrics or {}).get(f"{KIND}{key.rpartition('/')[2]}"))
+    modality = key.rpartition("/")[2].partition("@")[0]
+    kind = str((metrics or {}).get(f"{KIND}{modality}"))
     for metric in presentations():
         if key.startswith(metric.less_is_better):
             return True

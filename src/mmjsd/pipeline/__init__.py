@@ -4,16 +4,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.pipeline.step import Step
-from mmjsd.pipeline.steps import PUBLISHED, STEPS
+from mmjsd.pipeline.steps import PUBLISHED, STEPS, Evaluate
 
-__all__ = ["PUBLISHED", "STEPS", "Step", "gpus", "steps"]
+__all__ = ["PUBLISHED", "STEPS", "Step", "comparable", "gpus", "steps"]
 
 
 def steps(params: Params, options: Mapping[str, Any] | None = None) -> list[Step]:
     """List all steps that the parameters ask for, each after those whose files it reads."""
     return [step(params, options, **keys) for step in STEPS for keys in step.choices(params)]
+
+
+def comparable(params: Params, first: str, second: str) -> dict[str, list[Path]]:
+    """Give the folders of all seeds of two runs, which have been evaluated on the same dataset.
+
+    Raises:
+        MmjsdError: there is no such run, it is not evaluated, or they cannot be compared.
+    """
+    if first == second:
+        raise MmjsdError(f"{first}: would be compared with itself; name two runs")
+    found = {run: [Evaluate(params, run=run, seed=seed) for seed in params.seeds] for run in (first, second)}
+    datasets = [steps[0].values["dataset"] for steps in found.values()]
+    if len({*datasets}) > 1:
+        raise MmjsdError(
+            f"{first} and {second}: are of different datasets, {' and '.join(datasets)}; "
+            "compare runs of one dataset"
+        )
+    for step in (step for steps in found.values() for step in steps):
+        for name in ("metrics.json", step.record):
+            if not step.path(name).is_file():
+                raise MmjsdError(f"{step.path(name)}: not there yet; `mmjsd {step.name}` makes it")
+    return {run: [step.path() for step in steps] for run, steps in found.items()}
 
 
 def gpus(device: str, *, elsewhere: bool = False) -> int:

@@ -2,8 +2,6 @@
 
 import csv
 import io
-import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
 from mmjsd.params.reading import read_yaml
 from mmjsd.provenance.files import atomic_write
+from mmjsd.reporting.verdicts import best, meaning_of_bold, over_seeds, written
 
 __all__ = ["Section", "Table", "compare", "headline_of", "read_published", "sections"]
 
@@ -25,7 +24,7 @@ _Metrics = dict[str, Any]
 
 
 class Table(NamedTuple):
-    """Rows of cells; a cell in ** is the best of its kind, one in ` a key."""
+    """Rows of cells; a cell in ** is the best of its kind or cannot be told from it, one in ` is a key."""
 
     header: list[str]
     rows: list[list[str]]
@@ -38,6 +37,8 @@ class Section(NamedTuple):
     kind: str
     source: str
     """What the data are, as a sentence."""
+    bold: str
+    """What bold cells mean, likewise."""
     headline: Table
     groups: list[tuple[str, str, Table]]
     """Title, how to read it, all metrics of it."""
@@ -148,6 +149,7 @@ def sections(
                 dataset=dataset,
                 kind=first["kind"],
                 source=source,
+                bold=meaning_of_bold(seeds),
                 headline=_headline(measured, {row["run"]: row.get("sweep", "") for row in of_dataset}),
                 groups=list(_groups(measured, known)),
                 notes=_notes(known, standin=first["source"] == "standin"),
@@ -161,10 +163,10 @@ def _headline(measured: Mapping[str, list[_Metrics]], sweeps: Mapping[str, str])
     summaries = {run: [with_summaries(metrics) for metrics in found] for run, found in measured.items()}
     columns = {}
     for title, key in headline().items():
-        if any((values := _values(summaries, key)).values()):
-            columns[title] = _best(values, least=is_better_the_less(key))
-    seconds = _values(measured, "meta/train_seconds").values()
-    times = [_duration(statistics.mean(values)) if values else "" for values in seconds]
+        if any(cells := _compared(summaries, key)):
+            columns[title] = cells
+    seconds = [over_seeds(found, "meta/train_seconds") for found in measured.values()]
+    times = [_duration(run.mean) if run.values else "" for run in seconds]
     shown = ["sweep"] if any(sweeps.values()) else []
     rows = [
         [run, *(sweeps[run] for _ in shown), *(cells[index] for cells in columns.values()), times[index]]
@@ -197,11 +199,7 @@ def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterat
 
     for metric in presentations():
         rows = [
-            [
-                f"`{key}`",
-                *_best(_values(measured, key), least=is_better_the_less(key, everything[0])),
-                papers(key),
-            ]
+            [f"`{key}`", *_compared(measured, key), papers(key)]
             for key in keys
             if key.startswith(f"{metric.name}/")
         ]
@@ -237,25 +235,12 @@ def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
     )
 
 
-def _values(measured: Mapping[str, list[_Metrics]], key: str) -> dict[str, list[float]]:
-    """Of each run, the finite values of a metric over its seeds."""
-    return {
-        run: [m[key] for m in found if isinstance(m.get(key), (int, float)) and math.isfinite(m[key])]
-        for run, found in measured.items()
-    }
-
-
-def _best(values: Mapping[str, list[float]], *, least: bool = False) -> list[str]:
-    """Mean and standard deviation of each run, the highest (or least) mean in bold, ties included."""
-    means = [statistics.mean(found) if found else None for found in values.values()]
-    digits = 1 if any(mean is not None and abs(mean) >= 100 for mean in means) else 3
-    shown = [f"{mean:.{digits}f}" if mean is not None else "" for mean in means]
-    cells = [
-        f"{mean} ± {statistics.stdev(found):.{digits}f}" if len(found) > 1 else mean
-        for mean, found in zip(shown, values.values(), strict=True)
-    ]
-    best = (min if least else max)((mean for mean in shown if mean), key=float, default=None)
-    return [f"**{cell}**" if mean == best else cell for mean, cell in zip(shown, cells, strict=True)]
+def _compared(measured: Mapping[str, list[_Metrics]], key: str) -> list[str]:
+    """Mean and standard deviation of each run, in bold the best and what cannot be told from it."""
+    runs = [over_seeds(found, key) for found in measured.values()]
+    kinds = next(iter(measured.values()))[0]  # of the modalities, which all runs of a dataset have
+    cells, bold = written(runs), best(runs, less=is_better_the_less(key, kinds))
+    return [f"**{cell}**" if among else cell for cell, among in zip(cells, bold, strict=True)]
 
 
 def _duration(seconds: float) -> str:
@@ -275,6 +260,7 @@ def _markdown(found: Sequence[Section]) -> str:
             f"## {section.dataset} ({section.kind})",
             f"Data: {section.source}",
             _rows(section.headline),
+            section.bold,
         ]
         for title, reading, table in section.groups:
             parts += [f"### {title}", reading, _rows(table)]
