@@ -31,11 +31,16 @@ def test_each_figure_of_a_subset_is_of_its_own():
     }
 
 
+def test_the_figures_of_a_dataset_depend_on_its_labels():
+    assert list(dataset_figures("inception")) == ["prd-inception", "training"]
+    assert list(dataset_figures("inception", labels="class")) == ["coherence", "prd-inception", "training"]
+
+
 @pytest.mark.parametrize(
     "entries",
     [
         run_figures("ab", subspaces=True, labels="attributes", vectors=True, mixture=True),
-        dataset_figures("inception"),
+        dataset_figures("inception", labels="class"),
     ],
 )
 def test_there_is_a_function_that_draws_each(entries):

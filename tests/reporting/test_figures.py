@@ -124,9 +124,9 @@ def test_few_test_samples(store, tmp_path):
 
 def test_the_figures_of_a_dataset(run, tmp_path):
     runs = {"one": [run], "two": [run, run]}
-    draw_dataset(tmp_path, runs, "classifier", "standin")
+    draw_dataset(tmp_path, runs, "classifier", "standin", labels="class")
     found = opened(tmp_path)
-    assert list(found) == list(dataset_figures("classifier"))
+    assert list(found) == list(dataset_figures("classifier", labels="class"))
     assert "embedding `classifier`" in found["prd-classifier"][1]
     assert all(pixels.std() > 5 for pixels, _ in found.values())
 

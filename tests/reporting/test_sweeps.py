@@ -31,8 +31,9 @@ def metrics(values, seed=0):
     return {"coherence/random": number + (-1, 1)[seed % 2] / 100, "quality/fid/random/a": 3.0}
 
 
-def drawn(runs, *keys, seeds=1):
-    measured = {run: [metrics(values, seed) for seed in range(seeds)] for run, values in runs.items()}
+def drawn(runs, *keys, seeds=1, error=math.nan):
+    known = {"coherence_error/random": error}
+    measured = {run: [metrics(values, seed) | known for seed in range(seeds)] for run, values in runs.items()}
     compared = Compared({}, {}, "classifier", {"s": runs}, measured)
     entry = dataset_figures("classifier", {"s": runs})[f"sweep-{'-'.join(keys)}-of-s"]
     with house_style():
@@ -73,8 +74,16 @@ def test_a_line_for_each_combination_of_the_other_values():
     assert (ax.get_xscale(), ax.get_xlabel()) == ("linear", "beta")
     assert caption == (
         "Headline metrics of the sweep `s` against `beta`: a line for each combination of objective; "
-        "one seed, which does not show how training varies."
+        "one seed, which does not show how training varies; "
+        "bars: one standard error of the test samples, where it is known."
     )
+
+
+def test_bars_of_one_seed_are_the_standard_error():
+    figure, _ = drawn(product({"beta": [1.0, 2.0]}), "beta", error=0.03)
+    (bars,) = lines(figure)[1].containers
+    for low, high in (segment[:, 1] for segment in bars[2][0].get_segments()):
+        assert high - low == pytest.approx(2 * 0.03)
 
 
 def test_bars_are_the_deviation_over_seeds():
@@ -85,7 +94,8 @@ def test_bars_are_the_deviation_over_seeds():
     assert bars[0].get_xydata()[:, 1] == pytest.approx([0.1, 0.2])
     (low, high) = bars[2][0].get_segments()[0][:, 1]
     assert high - low == pytest.approx(2 * math.sqrt(2) / 100)
-    assert "means over 2 seeds, bars their standard deviation" in caption
+    assert "means over 2 seeds; bars: one standard deviation over 2 seeds" in caption
+    assert "bars: one standard deviation over 2 seeds" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize(

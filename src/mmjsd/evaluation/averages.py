@@ -54,7 +54,7 @@ class Average:
         return None if self._deviations is None else self._deviations / len(self._values)
 
     def named(self, key: str) -> dict[str, float]:
-        """Give its value and, where it is known, its standard error, by their keys; nothing if it is of nothing."""
+        """Give its value and, where that is known, its standard error, by their keys; nothing of no score."""
         if not self._values:
             return {}
         moved = self.deviations

@@ -439,17 +439,13 @@ class Curves(Step):
             "runs": {run: [folder.as_posix() for folder in found] for run, found in self._folders().items()},
             "embedding": self.given.evaluation.embedding,
             "source": self.dataset.origin,
+            "labels": self.dataset.labels,
             **({"sweeps": sweeps, "metrics": _presented()} if (sweeps := self._sweeps()) else {}),
         }
 
     def inputs(self) -> list[Path]:
-        swept = {run for runs in self._sweeps().values() for run in runs}
-        return [
-            folder / name
-            for run, folders in self._folders().items()
-            for folder in folders
-            for name in ("history.csv", "prd.csv", *(["metrics.json"] if run in swept else []))
-        ]
+        names = ("history.csv", "prd.csv", "metrics.json")
+        return [folder / name for found in self._folders().values() for folder in found for name in names]
 
     def _sweeps(self) -> dict[str, dict[str, Any]]:
         """The runs of the dataset that are of sweeps, and the values that these vary."""
@@ -473,13 +469,15 @@ class Curves(Step):
         return ["mmjsd.reporting.figures:draw_dataset", *makers]
 
     def _drawn(self) -> dict[str, Entry]:
-        return dataset_figures(self.given.evaluation.embedding, self._sweeps())
+        embedding, labels = self.given.evaluation.embedding, self.dataset.labels
+        return dataset_figures(embedding, self._sweeps(), labels=labels)
 
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.reporting.figures import draw_dataset
 
         runs = {run: [Path(folder) for folder in found] for run, found in params["runs"].items()}
-        draw_dataset(self.path("figures"), runs, params["embedding"], params["source"], params.get("sweeps"))
+        about = {"sweeps": params.get("sweeps"), "labels": params["labels"]}
+        draw_dataset(self.path("figures"), runs, params["embedding"], params["source"], **about)
 
     @classmethod
     def choices(cls, params: Params) -> Iterator[dict[str, Any]]:

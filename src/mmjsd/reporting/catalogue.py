@@ -58,6 +58,7 @@ _RUN = (
 )
 
 _DATASET = (
+    Entry("coherence", "mmjsd.reporting.views:coherence", only="labels"),
     Entry("prd-{embedding}", "mmjsd.reporting.curves:precision_recall"),
     Entry("training", "mmjsd.reporting.curves:training"),
 )
@@ -100,15 +101,20 @@ def run_figures(
 
 
 def dataset_figures(
-    embedding: str, sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None
+    embedding: str,
+    sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    *,
+    labels: str | None = None,
 ) -> dict[str, Entry]:
     """List the figures that compare the runs of a dataset by name.
 
     Args:
         embedding: in which images are compared.
         sweeps: of its runs: sweep -> run -> varied key -> value.
+        labels: what its samples have: a `class`, `attributes` or nothing.
     """
-    found = {entry.name.replace("{embedding}", embedding): entry for entry in _DATASET}
+    entries = [entry for entry in _DATASET if labels or entry.only is None]
+    found = {entry.name.replace("{embedding}", embedding): entry for entry in entries}
     for sweep, runs in (sweeps or {}).items():
         for number, entry in _SWEEP.items():
             for keys in itertools.combinations(_numbers(runs), number):

@@ -29,7 +29,6 @@ class Compared(NamedTuple):
     sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
     """Sweep -> run -> varied key -> value."""
     metrics: Mapping[str, Sequence[Mapping[str, Any]]] = {}
-    """Of the runs of sweeps."""
     swept: tuple[str, ...] = ()
     """The sweep and the numbers of it that a figure is of."""
 

@@ -69,15 +69,18 @@ def draw_dataset(
     embedding: str,
     source: str,
     sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    *,
+    labels: str | None = None,
 ) -> None:
     """Draw the figures that compare the runs of a dataset.
 
     Args:
         folder: where to.
-        runs: name -> the folders of its seeds, with history.csv and prd.csv.
+        runs: name -> the folders of its seeds, with history.csv, prd.csv and metrics.json.
         embedding: the space in which prd.csv compares images.
         source: of the dataset.
-        sweeps: sweep -> run -> varied key -> value; their runs have metrics.json, too.
+        sweeps: sweep -> run -> varied key -> value.
+        labels: what samples have: a `class`, `attributes` or nothing.
 
     Raises:
         MmjsdError: a missing or damaged file.
@@ -89,15 +92,11 @@ def draw_dataset(
         },
         embedding=embedding,
         sweeps=sweeps or {},
-        metrics={
-            name: [read_metrics(f / "metrics.json") for f in runs[name]]
-            for of_sweep in (sweeps or {}).values()
-            for name in of_sweep
-        },
+        metrics={name: [read_metrics(f / "metrics.json") for f in folders] for name, folders in runs.items()},
     )
     makers = {
         name: partial(entry.load(), compared._replace(swept=entry.swept))
-        for name, entry in dataset_figures(embedding, sweeps).items()
+        for name, entry in dataset_figures(embedding, sweeps, labels=labels).items()
     }
     draw_all(folder, makers, 0, "Stand-in data." if source == "standin" else "Real data.")
 

@@ -15,6 +15,7 @@ from mmjsd.evaluation.presentation import headline, is_better_the_less, with_sum
 from mmjsd.params.sweeps import written
 from mmjsd.reporting.canvas import Drawn, colours, name_lines, note
 from mmjsd.reporting.curves import Compared
+from mmjsd.reporting.verdicts import Measured, bars_of, over_seeds
 
 __all__ = ["against", "over"]
 
@@ -40,11 +41,11 @@ def against(compared: Compared) -> Drawn:
     xs = sorted({values[key] for values in runs.values()})
     for ax, (title, seeds) in zip(axes, measured.items(), strict=False):
         for colour, (label, of_group) in zip(colours(len(groups)), groups.items(), strict=True):
-            points = sorted((runs[run][key], seeds[run]) for run in of_group if seeds[run])
+            points = sorted((runs[run][key], seeds[run]) for run in of_group if seeds[run].values)
             ax.errorbar(
                 [x for x, _ in points],
-                [statistics.mean(found) for _, found in points],
-                [statistics.stdev(found) if len(found) > 1 else 0 for _, found in points],
+                [found.mean for _, found in points],
+                [found.spread for _, found in points],
                 color=colour,
                 lw=1.2,
                 marker="o",
@@ -62,12 +63,13 @@ def against(compared: Compared) -> Drawn:
     if len(groups) > 1:
         lines = [matplotlib.lines.Line2D([], [], color=colour) for colour in colours(len(groups))]
         unnamed = name_lines(figure, lines, list(groups))
-    figure.suptitle(f"Sweep {sweep}: {key}")
+    figure.suptitle(f"Sweep {sweep}: {key}\n{_bars(compared, runs)}")
     others = ", ".join(_others(runs, (key,)))
     each = f"a line for each combination of {others}; " if others else ""
     return Drawn(
         figure,
-        f"Headline metrics of the sweep `{sweep}` against `{key}`: {each}{_seeds(compared, runs)}.{unnamed}",
+        f"Headline metrics of the sweep `{sweep}` against `{key}`: {each}{_seeds(compared, runs)}; "
+        f"{_bars(compared, runs)}.{unnamed}",
     )
 
 
@@ -89,7 +91,7 @@ def over(compared: Compared) -> Drawn:
     )
     grid = figure.subplots(len(rows), len(measured), squeeze=False, sharex=True, sharey=True)
     for column, (title, seeds) in enumerate(measured.items()):
-        means = {run: statistics.mean(found) for run, found in seeds.items() if found}
+        means = {run: found.mean for run, found in seeds.items() if found.values}
         low, high = min(means.values()), max(means.values())
         less = is_better_the_less(headline()[title])
         for ax, (label, of_group) in zip(grid[:, column], rows.items(), strict=True):
@@ -125,14 +127,14 @@ def over(compared: Compared) -> Drawn:
     )
 
 
-def _measured(compared: Compared, runs: _Runs) -> dict[str, dict[str, list[float]]]:
-    """Title of each headline metric that a run has -> run -> its values, one a seed."""
+def _measured(compared: Compared, runs: _Runs) -> dict[str, dict[str, Measured]]:
+    """Title of each headline metric that a run has -> run -> what it is of it."""
     summaries = {run: [with_summaries(metrics) for metrics in compared.metrics[run]] for run in runs}
     found = {
-        title: {run: [m[key] for m in of_run if key in m] for run, of_run in summaries.items()}
+        title: {run: over_seeds(of_run, key) for run, of_run in summaries.items()}
         for title, key in headline().items()
     }
-    return {title: values for title, values in found.items() if any(values.values())}
+    return {title: of_runs for title, of_runs in found.items() if any(m.values for m in of_runs.values())}
 
 
 def _others(runs: _Runs, keys: Sequence[str]) -> list[str]:
@@ -150,11 +152,16 @@ def _groups(runs: _Runs, keys: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _seeds(compared: Compared, runs: _Runs) -> str:
-    seeds = max(len(compared.metrics[run]) for run in runs)
-    if seeds == 1:
-        return "one seed, which does not show how training varies"
-    drawn = "" if len(compared.swept) > 2 else ", bars their standard deviation"
-    return f"means over {seeds} seeds{drawn}"
+    seeds = _number_of_seeds(compared, runs)
+    return f"means over {seeds} seeds" if seeds > 1 else "one seed, which does not show how training varies"
+
+
+def _bars(compared: Compared, runs: _Runs) -> str:
+    return bars_of(_number_of_seeds(compared, runs))
+
+
+def _number_of_seeds(compared: Compared, runs: _Runs) -> int:
+    return max(len(compared.metrics[run]) for run in runs)
 
 
 def _scale(ax: Axes, values: Sequence[float]) -> None:

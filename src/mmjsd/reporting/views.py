@@ -1,0 +1,55 @@
+"""The figure of coherence by the number of modalities that are given, as papers show it."""
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from mmjsd.reporting.canvas import Drawn, colours, name_lines, note
+from mmjsd.reporting.curves import Compared
+from mmjsd.reporting.verdicts import bars_of, over_seeds
+
+__all__ = ["coherence"]
+
+_KEY = "coherence/cross/"
+
+#: Between the numbers, what the points of one number share, so that bars do not hide each other.
+_SPREAD = 0.4
+
+
+def coherence(compared: Compared) -> Drawn:
+    """Draw the coherence of all runs against the number of given modalities."""
+    measured = [metrics for of_run in compared.metrics.values() for metrics in of_run]
+    numbers = {key.removeprefix(_KEY) for metrics in measured for key in metrics if key.startswith(_KEY)}
+    sizes = sorted(int(number) for number in numbers if number.isdecimal())
+    if not sizes:
+        return note("Coherence", "Not drawn: no modality is generated given others.")
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    ax = figure.subplots()
+    palette = colours(len(compared.metrics))
+    for place, (colour, of_run) in enumerate(zip(palette, compared.metrics.values(), strict=True)):
+        aside = _SPREAD * ((place + 0.5) / len(palette) - 0.5)
+        of_sizes = ((size + aside, over_seeds(of_run, f"{_KEY}{size}")) for size in sizes)
+        points = {x: point for x, point in of_sizes if point.values}
+        ax.errorbar(
+            list(points),
+            [point.mean for point in points.values()],
+            [point.spread for point in points.values()],
+            color=colour,
+            lw=1.2,
+            marker="o",
+            ms=3,
+            capsize=2,
+            elinewidth=0.8,
+        )
+    ax.set(
+        xlabel="given modalities", ylabel="coherence of the others", xlim=(sizes[0] - 0.5, sizes[-1] + 0.5)
+    )
+    ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(10, integer=True))
+    lines = [matplotlib.lines.Line2D([], [], color=colour) for colour in palette]
+    unnamed = name_lines(figure, lines, list(compared.metrics))
+    bars = bars_of(max(map(len, compared.metrics.values())))
+    figure.suptitle(f"Coherence by the number of given modalities\n{bars}")
+    return Drawn(
+        figure,
+        "Coherence of generated modalities with those that they are given: the mean over all subsets of so "
+        f"many modalities, and over the modalities outside of them; {bars}.{unnamed}",
+    )
