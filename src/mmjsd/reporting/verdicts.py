@@ -123,6 +123,9 @@ def difference(first: Measured, second: Measured) -> Difference:
 def best(runs: Sequence[Measured], *, less: bool = False) -> list[bool]:
     """Tell which runs are the best, or cannot be told from it; none if nothing tells it from any other.
 
+    The p-values of all others against the best are adjusted for their number: else of ten equal runs one or
+    more would be told from the best in half of the tables.
+
     Args:
         runs: of which some may have no value.
         less: whether less is better.
@@ -131,7 +134,7 @@ def best(runs: Sequence[Measured], *, less: bool = False) -> list[bool]:
     if len(known) < 2:
         return [False] * len(runs)
     top = (min if less else max)(known, key=lambda run: run.mean)
-    chances = [difference(top, run).p if run.values and run is not top else math.nan for run in runs]
+    chances = holm([difference(top, run).p if run.values and run is not top else math.nan for run in runs])
     settled = [chance < 1 - LEVEL for chance in chances]  # of NaN it is not
     decided = any(map(math.isfinite, chances))
     return [decided and bool(run.values) and not worse for run, worse in zip(runs, settled, strict=True)]
@@ -155,13 +158,13 @@ def meaning_of_bold(seeds: int) -> str:
     """Say what bold numbers of tables mean, of runs of so many seeds."""
     if seeds > 1:
         return (
-            "Bold: the best, and all that Welch's t-test on the seeds cannot tell from it (95 %, each run "
-            "against the best). Where nothing is bold, nothing tells them apart."
+            "Bold: the best, and all that Welch's t-test on the seeds cannot tell from it (95 %, adjusted "
+            "for the number of runs). Where nothing is bold, nothing tells runs apart."
         )
     return (
-        "Bold: the best, and all that the standard error of the test samples cannot tell from it (95 %, each "
-        "run against the best). One seed does not show how training varies. Metrics without a known standard "
-        "error have nothing in bold."
+        "Bold: the best, and all that the standard error of the test samples cannot tell from it (95 %, "
+        "adjusted for the number of runs). One seed does not show how training varies. Metrics without a "
+        "known standard error have nothing in bold."
     )
 
 
