@@ -124,6 +124,10 @@ def test_runs_of_several_seeds(capsys: pytest.CaptureFixture[str], runs: Runs) -
         ),
         ("--metric coherence/random", "--metric: has no effect without --test RUN_A RUN_B"),
         (
+            "--test js moe --metric likelihood_error/joint",
+            "likelihood_error/joint: no such metric of these runs; did you mean likelihood/joint?",
+        ),
+        (
             "--test js moe --metric coherence/randm",
             "coherence/randm: no such metric of these runs; did you mean coherence/random?",
         ),

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from mmjsd.devices import as_float64
 from mmjsd.evaluation.keys import error_key
 from mmjsd.models.scorers import Score
 
@@ -24,7 +23,7 @@ def deviations(score: Score, samples: Tensor, count: int) -> Tensor | None:
     """
     if score.right is None:
         return None
-    right = torch.cat([as_float64(score.right), torch.tensor([1.0, 0.0], device=score.right.device)]).cpu()
+    right = torch.cat([score.right.cpu().double(), torch.tensor([1.0, 0.0])])
     places = torch.cat([samples.cpu(), torch.tensor([count, count + 1])])
     moved = torch.zeros(count + 2, dtype=torch.float64)
     return moved.index_add_(0, places, (right - right.mean()) / len(right))

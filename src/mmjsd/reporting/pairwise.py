@@ -7,7 +7,7 @@ from typing import Any
 
 from mmjsd.errors import MmjsdError, did_you_mean
 from mmjsd.evaluation.metrics_file import read_metrics
-from mmjsd.evaluation.presentation import headline, is_better_the_less, with_summaries
+from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
 from mmjsd.provenance.records import read_record
 from mmjsd.reporting.verdicts import LEVEL, difference, digits_of, holm, over_seeds, written
 
@@ -79,7 +79,8 @@ def _refuse_unless_alike(records: Sequence[Path]) -> None:
 
 def _common(metrics: Mapping[Path, Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
     """The keys of metrics that all have."""
-    known = dict.fromkeys(key for found in metrics.values() for key in found if not key.startswith("meta/"))
+    starts = tuple(f"{metric.name}/" for metric in presentations())  # of what is better or worse
+    known = dict.fromkeys(key for found in metrics.values() for key in found if key.startswith(starts))
     for key in keys:
         if key not in known:
             raise MmjsdError(f"{key}: no such metric of these runs; {did_you_mean(key, known)}")

@@ -41,7 +41,8 @@ def against(compared: Compared) -> Drawn:
     xs = sorted({values[key] for values in runs.values()})
     for ax, (title, seeds) in zip(axes, measured.items(), strict=False):
         for colour, (label, of_group) in zip(colours(len(groups)), groups.items(), strict=True):
-            points = sorted((runs[run][key], seeds[run]) for run in of_group if seeds[run].values)
+            points = [(runs[run][key], seeds[run]) for run in of_group if seeds[run].values]
+            points.sort(key=lambda point: point[0])
             ax.errorbar(
                 [x for x, _ in points],
                 [found.mean for _, found in points],
