@@ -12,7 +12,7 @@ __all__ = ["coherence"]
 _KEY = "coherence/cross/"
 
 #: Between the numbers, what the points of one number share, so that bars do not hide each other.
-_SPREAD = 0.4
+_SPREAD = 0.2
 
 
 def coherence(compared: Compared) -> Drawn:
