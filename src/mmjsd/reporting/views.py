@@ -22,7 +22,7 @@ def coherence(compared: Compared) -> Drawn:
     sizes = sorted(int(number) for number in numbers if number.isdecimal())
     if not sizes:
         return note("Coherence", "Not drawn: no modality is generated given others.")
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.6, 3.2), layout="constrained")
     ax = figure.subplots()
     palette = colours(len(compared.metrics))
     for place, (colour, of_run) in enumerate(zip(palette, compared.metrics.values(), strict=True)):
