@@ -44,8 +44,7 @@ def write_params(datasets: int, runs: int) -> None:
 
 def steps_of_file() -> list[Product]:
     """Read the parameters as the Snakefile does."""
-    published = {"published": REPOSITORY / pipeline.PUBLISHED}
-    return [step.product for step in pipeline.steps(params.load("params.yaml"), published)]
+    return [step.product for step in pipeline.steps(params.load("params.yaml"))]
 
 
 def make_all(products: list[Product]) -> None:

@@ -17,6 +17,12 @@ from mmjsd.training.loop import train
 from support.project import PARAMS, SMALLEST, Outcome, Project
 from support.samples import make_run, make_store
 
+#: Marks of tests that are no part of CI, and the command that runs them.
+ONLY_IF_ASKED = {
+    "slurm": "uv run --extra slurm pytest -n 0 -m slurm tests/cluster",
+    "wheel": "uv run pytest -n 0 -m wheel tests/workflow/test_wheel.py",
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=5, help="steps that tests/reliability/test_kill.py kills")
@@ -26,9 +32,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what is no part of the inner loop, and put it first: its files take longest."""
     here = Path(__file__).parent
     for item in items:
-        if item.get_closest_marker("slurm") and "slurm" not in config.getoption("markexpr"):
-            command = "uv run --extra slurm pytest -n 0 -m slurm tests/cluster"
-            item.add_marker(pytest.mark.skip(reason=f"takes minutes: `{command}`"))
+        for mark, command in ONLY_IF_ASKED.items():
+            if item.get_closest_marker(mark) and mark not in config.getoption("markexpr"):
+                item.add_marker(pytest.mark.skip(reason=f"takes minutes: `{command}`"))
         parts = item.path.relative_to(here).parts
         if {"workflow", "reliability", "test_faces_end_to_end.py", "test_table_end_to_end.py"} & {*parts} or (
             {"made", "project", "evaluated"} & {*getattr(item, "fixturenames", ())}

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from mmjsd.models.vae import MultimodalVAE
 
-__all__ = ["__version__", "load", "results"]
+__all__ = ["__version__", "load", "results", "workflow"]
 
 __version__ = "0.1.0"
 
@@ -35,3 +35,10 @@ def results(folder: str | Path = "results") -> "pd.DataFrame":
     from mmjsd.evaluation.metrics_file import read_all
 
     return read_all(Path(folder))
+
+
+def workflow() -> Path:
+    """Locate the workflow, for the Snakefile of a project: `include: mmjsd.workflow()`."""
+    from mmjsd.project import FILES
+
+    return FILES / "Snakefile"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmjsd import params, pipeline, variables
+from mmjsd import params, pipeline, project, variables
 from mmjsd.errors import MmjsdError, in_a_line
 from mmjsd.interruption import Interrupted, end_when_asked
 from mmjsd.pipeline import Step, company
@@ -97,6 +97,14 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(describe_differences(pipeline.comparable(chosen, *arguments.test), arguments.metric))
 
 
+def _init(arguments: argparse.Namespace) -> None:
+    project.begin(arguments.folder)
+    print(
+        f"{arguments.folder}: params.yaml says what is made, first a demo; type in this folder "
+        "`uv run snakemake --cores all`, or without uv `snakemake --cores all`"
+    )
+
+
 def _info(arguments: argparse.Namespace) -> None:
     from mmjsd.data.store import describe, read_store
 
@@ -163,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
         added = group.add_parser(name, help=text, description=text, parents=list(parents))
         added.set_defaults(command=run)
         return added
+
+    init = command(commands, "init", _init, "lay down a project of your own")
+    init.add_argument("folder", type=Path, metavar="FOLDER")
 
     data = commands.add_parser("data", help="build a dataset's store, or look into one")
     groups = {"data": data.add_subparsers(required=True, metavar="COMMAND"), "": commands}

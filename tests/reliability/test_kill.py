@@ -18,10 +18,9 @@ import psutil
 import pytest
 from filelock import FileLock, Timeout
 
-from mmjsd import pipeline
 from mmjsd.provenance.records import Product
 from support.disturbed import UNFINISHED, assert_as_before, leftovers, logged, numbers
-from support.project import PARAMS, REPOSITORY, Outcome, Project, finished
+from support.project import PARAMS, Outcome, Project, finished
 from support.repository import Repository
 
 #: Those at the front are killed first.
@@ -65,8 +64,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def whole(made: tuple[Project, Outcome], tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The finished project, to which more steps are added as they are needed."""
     folder = Path(shutil.copytree(made[0].folder, tmp_path_factory.mktemp("whole") / "project"))
-    (folder / "docs").mkdir()
-    shutil.copy(REPOSITORY / pipeline.PUBLISHED, folder / pipeline.PUBLISHED)  # which steps look for here
     return Project(folder)
 
 

@@ -148,8 +148,7 @@ class Project:
     def products(self) -> list[Product]:
         """All of them, as seen from the folder."""
         with contextlib.chdir(self.folder):
-            steps = pipeline.steps(params.load("params.yaml"), {"published": REPOSITORY / pipeline.PUBLISHED})
-            return [step.product for step in steps]
+            return [step.product for step in pipeline.steps(params.load("params.yaml"))]
 
     def product(self, step: str) -> Product:
         return next(product for product in self.products if product.name == step)

@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import re
-import shlex
 import shutil
 import signal
 import sys
@@ -14,7 +13,6 @@ import sysconfig
 import uuid
 
 import psutil
-
 
 
 def put_first(variable, folder):
@@ -45,14 +43,13 @@ if sys.dont_write_bytecode or not os.access(sysconfig.get_path("purelib"), os.W_
 
 from mmjsd import params
 from mmjsd.errors import MmjsdError, in_a_line
-from mmjsd.pipeline import PUBLISHED, STEPS, Step, gpus, steps
+from mmjsd.pipeline import STEPS, Step, gpus, steps
 from mmjsd.provenance.locks import HOST, at_work
 from mmjsd.provenance.reconcile import reconcile
 from mmjsd.provenance.records import discard_unfinished
 
 # `--jobs` of a profile for a cluster: its jobs run on machines of which this one knows nothing
 ELSEWHERE = workflow.resource_settings.nodes is not None
-OPTIONS = {"published": Path(workflow.basedir) / PUBLISHED}
 
 shell.prefix(
     # strict, so that a step that fails is not hidden by `tee`
@@ -88,7 +85,7 @@ STALE, NEWER = set(), Path(".snakemake/mmjsd/newer")
 try:
     PARAMETER_FILE = parameter_file()
     PARAMS = params.load(PARAMETER_FILE)
-    ASKED = steps(PARAMS, OPTIONS)
+    ASKED = steps(PARAMS)
     PRODUCTS = [step.product for step in ASKED]
     RECORDS = {path: product.record for product in PRODUCTS for path in product.outputs}
     if workflow.is_main_process:
@@ -227,7 +224,6 @@ def constraints(step):
 
 def command(step):
     words = [step.command, *(f"--seed {{{key}}}" if key == "seed" else f"{{{key}}}" for key in step.keys)]
-    words += [f"--published {shlex.quote(str(OPTIONS['published']))}"] if "--published" in step.options else []
     # a checkpoint of the same origin is resumed; one of another origin is outdated, for the results are
     words += ["--replace"] if "--replace" in step.options else []
     return lambda wildcards: " ".join(words).format(**wildcards)

@@ -7,9 +7,9 @@ from typing import Any
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.pipeline.step import Step
-from mmjsd.pipeline.steps import PUBLISHED, STEPS, Evaluate
+from mmjsd.pipeline.steps import STEPS, Evaluate
 
-__all__ = ["PUBLISHED", "STEPS", "Step", "comparable", "gpus", "steps"]
+__all__ = ["STEPS", "Step", "comparable", "gpus", "steps"]
 
 
 def steps(params: Params, options: Mapping[str, Any] | None = None) -> list[Step]:

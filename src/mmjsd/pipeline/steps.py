@@ -13,6 +13,7 @@ from mmjsd.evaluation.presentation import presentations
 from mmjsd.params import CLUSTERS, Dataset, Evaluation, Params, Run, make_evaluation, make_run
 from mmjsd.params.sources import place_of
 from mmjsd.pipeline.step import Step, entry
+from mmjsd.project import FILES
 from mmjsd.provenance.files import sha256_file
 from mmjsd.provenance.records import staleness
 from mmjsd.reporting.catalogue import CAPTIONS, Entry, dataset_figures, run_figures
@@ -25,10 +26,10 @@ if TYPE_CHECKING:  # slow to import
     from mmjsd.models.vae import MultimodalVAE
     from mmjsd.training.history import Row
 
-__all__ = ["PUBLISHED", "STEPS", "used_datasets"]
+__all__ = ["STEPS", "used_datasets"]
 
 #: Values from papers, shown beside ours.
-PUBLISHED = Path("docs/published.yaml")
+PUBLISHED = FILES / "docs/published.yaml"
 
 #: Of the report.
 TEMPLATE = Path(__file__).parents[1] / "reporting" / "report.html.j2"
