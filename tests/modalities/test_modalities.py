@@ -180,6 +180,9 @@ def test_modalities_of_every_shape_go_through_all_steps(
     assert {key for key in metrics if key.startswith("quality/fid/random/")} == {"quality/fid/random/picture"}
     assert {"likelihood/numbers/words", "coherence/conditional/words/numbers"} <= metrics.keys()
     assert metrics["representation/accuracy/numbers"] > 0.8
+    # beside it what the numbers themselves tell; nothing like it of pictures and words
+    assert metrics["representation/raw/numbers"] > 0.8
+    assert sum(key.startswith("representation/raw/") for key in metrics) == 1
     if objective != "mmjsd":  # it takes longest
         monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)
     draw_run(tmp_path, store)

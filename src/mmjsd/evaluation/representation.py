@@ -1,9 +1,10 @@
 """Representation: how well a linear classifier reads the class, or the attributes, from the shared latent."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.averages import Average, deviations
@@ -14,12 +15,13 @@ from mmjsd.models.scorers import Score, Scorer
 from mmjsd.params.types import Samples
 from mmjsd.subsets import name_of
 
-__all__ = ["compute", "linear_score"]
+__all__ = ["compute", "latent_means", "linear_score", "standardised"]
 
 TITLE = "Representation"
 READING = (
     "A linear classifier of the shared latent given the modalities A: its accuracy, or of attributes its "
-    "mean average precision; more is better."
+    "mean average precision; more is better. `representation/raw/A` is the same of the numbers themselves, "
+    "standardised, where all of A are vectors: what the latent is to be held against."
 )
 HEADLINE = {
     "latent accuracy, mean": "representation/accuracy/mean",
@@ -28,7 +30,7 @@ HEADLINE = {
 
 
 def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]:
-    """Score a linear classifier of the shared latent given each subset of modalities.
+    """Score a linear classifier of the shared latent given each subset of modalities, and of plain vectors.
 
     Of data without labels there is nothing to be read, nor given a subset that training samples of two
     classes do not have: a line says so.
@@ -58,32 +60,54 @@ def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]
         score = linear_score(scorer, train, test, subset)
         found |= named(score, f"representation/{scorer.measure}/{given}", f"representation/{given}")
         everything.add(score.value, deviations(score, test.complete(subset), len(test)))
+        if all(judged.model.modalities[name].kind == "vector" for name in subset):
+            raw = linear_score(scorer, train, test, subset, standardised)
+            found |= named(raw, f"representation/raw/{given}", f"representation/raw/{given}")
     return found | everything.named(f"representation/{scorer.measure}/mean")
 
 
+Features = Callable[[UnimodalPosteriors, UnimodalPosteriors, tuple[str, ...]], tuple[Tensor, Tensor]]
+
+
+def latent_means(
+    train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[str, ...]
+) -> tuple[Tensor, Tensor]:
+    """Give the posterior means of the shared latent, (N, D) and (B, D), of samples that have the subset."""
+    first, second = (of.posterior(subset, of.complete(subset)).mean for of in (train, test))
+    return first, second
+
+
+def standardised(
+    train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[str, ...]
+) -> tuple[Tensor, Tensor]:
+    """Give the values of vectors, (N, D) and (B, D), in units of the training samples' deviations."""
+    first, second = (
+        torch.cat([of.inputs(name, of.complete(subset)) for name in subset], 1) for of in (train, test)
+    )
+    deviation, mean = torch.std_mean(first, 0, correction=0)
+    deviation = torch.where(deviation > 0, deviation, 1.0)
+    return (first - mean) / deviation, (second - mean) / deviation
+
+
 def linear_score(
-    scorer: Scorer, train: UnimodalPosteriors, test: UnimodalPosteriors, subset: tuple[str, ...]
+    scorer: Scorer,
+    train: UnimodalPosteriors,
+    test: UnimodalPosteriors,
+    subset: tuple[str, ...],
+    features: Features = latent_means,
 ) -> Score:
     """Score a logistic regression on the test samples, fitted on the training samples.
 
-    Both see the posterior means of the shared latent given the subset, where all of it is there.
+    Both are those that have all of the subset; it sees their features, usually the latent given the subset.
 
     Raises:
         MmjsdError: the training samples are of one class or none.
     """
-    means, labels = _means_and_labels(train, subset)
+    labels = train.labels[train.complete(subset)].cpu().numpy()
     if not scorer.can_learn(labels):
         raise MmjsdError(
             f"evaluation.train_samples: the {len(labels)} of {len(train)} that have {name_of(subset)} are "
             "not of two classes; raise it"
         )
-    seen, _ = _means_and_labels(test, subset)
-    return scorer.score(scorer.linear(means, labels, seen), test.labels[test.complete(subset)].cpu())
-
-
-def _means_and_labels(
-    posteriors: UnimodalPosteriors, subset: tuple[str, ...]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    samples = posteriors.complete(subset)
-    means = posteriors.posterior(subset, samples).mean
-    return means.cpu().numpy(), posteriors.labels[samples].cpu().numpy()
+    x, seen = (values.cpu().numpy() for values in features(train, test, subset))
+    return scorer.score(scorer.linear(x, labels, seen), test.labels[test.complete(subset)].cpu())
