@@ -39,8 +39,8 @@ def test_vectors_are_read_as_they_are_but_for_their_units() -> None:
 
     def split(count: int) -> Split:
         labels = rng.integers(0, 3, count)
-        a = rng.normal(labels[:, None], 2.0, (count, 4)) * [1, 100, 0.01, 0] + 7
-        values = {"a": a, "b": rng.normal(labels[:, None], 3.0, (count, 2))}
+        a = rng.normal(labels[:, None], 1.0, (count, 4)) * [1, 100, 0.01, 0] + 7
+        values = {"a": a, "b": rng.normal(labels[:, None], 1.5, (count, 2))}
         pairs = np.stack([np.arange(count, dtype=np.int32)] * 2, 1)
         pairs[::5, 0] = -1
         tables = {name: Table("vector", x.astype(np.float32), labels) for name, x in values.items()}
