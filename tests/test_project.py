@@ -24,7 +24,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_text(errors="replace") for path in files}
 
 
 def test_a_project_has_what_its_tools_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +106,9 @@ def test_what_other_tools_began_stays(folder: Path) -> None:
     (folder / ".dvc").mkdir()
     for name, text in begun.items():
         (folder / name).write_text(text)
+    (folder / ".dvcignore").write_bytes(b"# caf\xe9\n")
     assert main(["init", "."]) == 0
+    assert (folder / ".dvcignore").read_bytes().startswith(b"# caf\xe9\n# no part")
     files = contents(folder)
     assert {name: files[name] for name in list(begun)[1:]} == dict(list(begun.items())[1:])
     ignored = files[".gitignore"].splitlines()

@@ -55,7 +55,7 @@ def begin(folder: Path) -> None:
         for path in sorted(files, key=lambda path: path.name in _LISTS):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.name in _LISTS and path.exists():
-                atomic_write(path, _extended(path.read_text(encoding="utf-8"), files[path]))
+                atomic_write(path, _extended(path.read_bytes(), files[path].encode()))
             else:
                 atomic_write(path, files[path])
                 laid.append(path)
@@ -104,8 +104,8 @@ def _source(origin: dict[str, Any]) -> str:
     return f"\n[tool.uv.sources]\nmmjsd = {{ {source} }}"
 
 
-def _extended(text: str, lines: str) -> str:
-    """A list with the lines that it lacks."""
-    present = text.splitlines()
+def _extended(content: bytes, lines: bytes) -> bytes:
+    """A list, whatever its encoding, with the lines that it lacks."""
+    present = content.splitlines()
     lacking = [line for line in lines.splitlines() if line not in present]
-    return "\n".join([*present, *lacking]) + "\n"
+    return b"\n".join([*present, *lacking]) + b"\n"
