@@ -1,15 +1,21 @@
 """That the pages name what there is."""
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 
+import mmjsd.objectives
 from mmjsd import params
+from mmjsd.modalities import Modality
+from mmjsd.models.vae import MultimodalVAE
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "benchmarks/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
 
@@ -39,6 +45,26 @@ def test_files_that_are_named_are_there(page: Path) -> None:
         if not theirs.fullmatch(name) and not any(f"/{p}".endswith(f"/{name}") for p in here)
     ]
     assert missing == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert mmjsd.__version__ == project["version"] == citation["version"]
+    assert f"## {mmjsd.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_objective_of_the_example_is_all_that_it_takes() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    written, line = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = vars(mmjsd.objectives).copy()
+    exec(written, names)
+    name, place = re.fullmatch(r'"(\w+)": "mmjsd\.objectives:(\w+)",\n', line).groups()  # type: ignore[union-attr]
+    assert name in page.partition("That is all")[2]
+    objective = names[place](
+        MultimodalVAE([Modality("x", "vector", (2,), 2)], shared_latent=2, private_latent=0), beta=2.0
+    )
+    assert objective.divergences(torch.tensor(3.0), 0.0, 1.0) == 3.0
 
 
 def test_the_sweep_of_the_readme_can_be_added_to_the_demo(tmp_path: Path) -> None:

@@ -226,4 +226,4 @@ def command(step):
     words = [step.command, *(f"--seed {{{key}}}" if key == "seed" else f"{{{key}}}" for key in step.keys)]
     # a checkpoint of the same origin is resumed; one of another origin is outdated, for the results are
     words += ["--replace"] if "--replace" in step.options else []
-    return lambda wildcards: " ".join(words).format(**wildcards)
+    return " ".join(words)
