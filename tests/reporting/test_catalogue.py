@@ -39,7 +39,7 @@ def test_the_figures_of_a_dataset_depend_on_its_labels():
 @pytest.mark.parametrize(
     "entries",
     [
-        run_figures("ab", subspaces=True, labels="attributes", vectors=True, mixture=True),
+        run_figures(("a", "b"), subspaces=True, labels="attributes", vectors=True, mixture=True),
         dataset_figures("inception", labels="class"),
     ],
 )

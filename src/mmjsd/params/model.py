@@ -5,7 +5,7 @@ arguments, and read from there (:mod:`mmjsd.static`): a new one brings its own k
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema, create_model
@@ -52,7 +52,7 @@ class Dataset(Section):
         """The options of its kind, without those that its source has no use for."""
         return effective(self.source, self.options.model_dump())
 
-    @property
+    @cached_property
     def described(self) -> Any:
         """Its kind, as its options describe it."""
         return described(self.kind, self.own_options)

@@ -4,7 +4,7 @@ The command line, the rules of the workflow, the records and the check of inputs
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,12 @@ from mmjsd.params import Params
 from mmjsd.provenance.records import Product
 
 __all__ = ["Step", "entry"]
+
+
+@cache
+def _path(path: str) -> Path:
+    """The same object for the same path: steps name the files of thousands of others, and Path is slow."""
+    return Path(path)
 
 
 class Step:
@@ -136,11 +142,11 @@ class Step:
 
     def path(self, name: str = "") -> Path:
         """The path of a file in the folder."""
-        return self._place / name.format(**self.values)
+        return _path(f"{self._place}/{name.format(**self.values)}")
 
     @cached_property
-    def _place(self) -> Path:
-        return Path(self.folder.format(**self.values))
+    def _place(self) -> str:
+        return self.folder.format(**self.values)
 
     @cached_property
     def product(self) -> Product:

@@ -1,7 +1,7 @@
 """The steps of the pipeline, in their order. Their paths are relative to the working directory."""
 
 import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -388,7 +388,7 @@ class Figures(_OfRun):
     def outputs(self) -> list[str]:
         return _pictures(self._drawn())
 
-    def _drawn(self) -> dict[str, Entry]:
+    def _drawn(self) -> Mapping[str, Entry]:
         dataset = self.dataset
         return run_figures(
             dataset.modalities,

@@ -5,7 +5,9 @@ A new figure is a function that draws it and a line here.
 
 import importlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from mmjsd.subsets import name_of, subsets
@@ -71,14 +73,15 @@ _SWEEP = {
 }
 
 
+@cache  # of thousands of runs there are few kinds
 def run_figures(
-    modalities: Sequence[str],
+    modalities: tuple[str, ...],
     *,
     subspaces: bool,
     labels: str | None,
     vectors: bool = False,
     mixture: bool = False,
-) -> dict[str, Entry]:
+) -> Mapping[str, Entry]:
     """List the figures of a run by name.
 
     Args:
@@ -97,7 +100,7 @@ def run_figures(
         for entry in found
         for subset in given[entry]
     ]
-    return {entry.name: entry for entry in named}
+    return MappingProxyType({entry.name: entry for entry in named})
 
 
 def dataset_figures(
