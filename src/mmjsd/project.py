@@ -67,8 +67,9 @@ def begin(folder: Path) -> None:
 
 def _contents(folder: Path) -> Iterator[tuple[str, str]]:
     """The files of a project, by their paths in its folder."""
-    for name in ("params.yaml", "Snakefile", "dvc.yaml"):
+    for name in ("params.yaml", "Snakefile"):
         yield name, _read(_STARTER / name)
+    yield "dvc.yaml", _read(_STARTER / "dvc.yaml.in")  # a dvc.yaml below `src` DVC takes for a part of ours
     yield "params.schema.json", params.schema()
     for path in sorted(path for pattern in _COPIED for path in FILES.glob(pattern)):
         yield path.relative_to(FILES).as_posix(), _read(path)
