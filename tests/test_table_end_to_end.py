@@ -185,7 +185,7 @@ def test_the_medical_example_is_learnt_in_seconds(tmp_path: Path, monkeypatch: p
 def test_the_example_of_the_page_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Options, and the rows that it shows."""
     page = (ROOT / "docs/your-own-data.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    block, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     Path("cohort").mkdir()
     Path("params.yaml").write_text(block)

@@ -201,7 +201,7 @@ def test_a_package_of_ones_own_goes_through_the_workflow(tmp_path: Path, package
     assert metrics["halves"]["loudness/given/upper-lower-ink"] > 0
     # without labels there are no judges, and all that needs none
     rooms = {key.partition("/")[0] for key in metrics["halves"]}
-    assert rooms == {"loudness", "likelihood", "likelihood_error", "train", "meta"}
+    assert rooms == {"loudness", "likelihood", "likelihood_error", "prediction", "train", "meta"}
     assert not (project.folder / "results/halves/classifiers").exists()
     # the workflow has the C library keep memory, if it is not told otherwise
     kept = project.environment.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1:")
