@@ -19,6 +19,10 @@ def test_their_number_does_not_explode(count, number):
     assert found[:count] == [(name,) for name in names]
     assert found[-1] == tuple(names)
     assert found == list(subsets(names))
+    if count <= 10:
+        every = list(subsets(names, all_subsets=True))
+        assert len(set(every)) == len(every) == 2**count - 1
+        assert set(found) <= set(every)
     if count > 5:
         sizes = Counter(map(len, found))
         assert sizes == {1: count, count - 1: count, count: 1} | dict.fromkeys(range(2, count - 1), 5)

@@ -4,22 +4,29 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 
-__all__ = ["name_of", "subsets"]
+__all__ = ["MOST", "name_of", "subsets"]
+
+MOST = 10
+"""Modalities of which all subsets can be asked for: they have 1,023."""
 
 #: Modalities of which all subsets are looked at, and how many of a size are of more.
 _ALL, _SOME = 5, 5
 
 
-def subsets(modalities: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def subsets(modalities: Sequence[str], *, all_subsets: bool = False) -> Iterator[tuple[str, ...]]:
     """Give the subsets that are looked at, small ones first, modalities in the order of the store.
 
     All but the empty one. Of more than five modalities each one, all but each one, all, and at each size
     between five, always the same: their number grows in proportion to that of the modalities.
+
+    Args:
+        modalities: in the order of the store.
+        all_subsets: give all of them nevertheless, 2^M - 1.
     """
     count = len(modalities)
     drawn = random.Random(count)  # of what they are called nothing depends
     for size in range(1, count + 1):
-        if count <= _ALL or size in (1, count - 1, count):
+        if all_subsets or count <= _ALL or size in (1, count - 1, count):
             yield from itertools.combinations(modalities, size)
             continue
         chosen: set[tuple[int, ...]] = set()

@@ -288,6 +288,17 @@ class TestMissing:
         ) == ["runs.r.missing: the dataset has x alone, which every sample keeps; leave it out"]
 
 
+def test_all_subsets_of_many_modalities_are_refused(faults, load, tmp_path):
+    vectors = ", ".join(f"m{number}: {{kind: vector, columns: [a]}}" for number in range(11))
+    many = f"  many: {{kind: table, source: {tmp_path}, options: {{modalities: {{{vectors}}}}}}}\n"
+    content = f"datasets:\n{many}runs: {{r: {{dataset: many, objective: mvae}}}}\n"
+    assert load(content)
+    assert faults(content + "evaluation: {subsets: all}") == [
+        "evaluation.subsets: must be auto for datasets.many: all are 2,047 subsets of its 11 modalities, and "
+        "of more than 10 only some can be looked at (got all)"
+    ]
+
+
 class TestWeights:
     def test_all_of_them_or_none(self, faults, load):
         assert faults(one_run("weights: {mnist: 1, svhn: 1}")) == [

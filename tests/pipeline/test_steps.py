@@ -68,6 +68,7 @@ def test_a_dataset_without_runs_is_not_built(tmp_path: Path) -> None:
         ("runs:", "training: {beta: 1.0}\nruns:", ("train", "track", "report")),
         ("runs:", "training: {tracking: after, sample_every: 2, resident_bytes: 0}\nruns:", ()),
         ("runs:", "evaluation: {train_samples: 50}\nruns:", ("evaluate", "track", "report")),
+        ("runs:", "evaluation: {subsets: all}\nruns:", ("evaluate", "figures", "track", "report")),
         ("runs:", "evaluation: {classifier_epochs: 3}\nruns:", ("classify", "track", "report")),
         (
             "mnist_svhn_text},",

@@ -66,6 +66,7 @@ def evaluate(
             device=evaluation.device,
             other_data=other_data,
             mixture_components=evaluation.mixture_components,
+            all_subsets=evaluation.all_subsets,
         )
     history = read_history(folder / "history.csv")
     found: dict[str, float] = {}

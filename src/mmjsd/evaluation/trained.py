@@ -82,6 +82,7 @@ def load_trained(
     device: str = "auto",
     other_data: bool = False,
     mixture_components: int | None = None,
+    all_subsets: bool = False,
 ) -> Trained:
     """Load the run in the folder, and encode the test split of the store.
 
@@ -91,6 +92,7 @@ def load_trained(
         device: to compute on, as in the parameters.
         other_data: take another store than that, if it has the same modalities.
         mixture_components: of the mixture sampler, or None for random samples from the prior alone.
+        all_subsets: judge it by all subsets of its modalities, however many these are.
 
     Raises:
         MmjsdError: no such model or a damaged one, a store that it was not trained on, or more components
@@ -115,7 +117,8 @@ def load_trained(
     if mixture_components:
         fitted = _posteriors(model, store.splits["train"], train[:FITTED])
         samplers["random_mixture"] = mixture_sampler(fitted, mixture_components, content["seed"])
-    complete = {subset: len(posteriors.complete(subset)) > 0 for subset in subsets(tuple(model.modalities))}
+    looked_at = subsets(tuple(model.modalities), all_subsets=all_subsets)
+    complete = {subset: len(posteriors.complete(subset)) > 0 for subset in looked_at}
     if missing := [name_of(subset) for subset, some in complete.items() if not some]:
         print(f"{store.path}: no test sample has all of {', '.join(missing)}: left out", flush=True)
     return Trained(

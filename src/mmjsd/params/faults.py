@@ -13,6 +13,7 @@ from mmjsd.params.model import Dataset, Evaluation, Params, Run, all_options, ru
 from mmjsd.params.sources import ORIGINS
 from mmjsd.params.types import Weights
 from mmjsd.registry import entries, options_of, resolve
+from mmjsd.subsets import MOST
 
 __all__ = [
     "ENOUGH",
@@ -173,6 +174,11 @@ def cross_faults(params: Params, places: Mapping[str, Place]) -> Iterator[str]:
             *words, last = [_ORIGIN[origin] for origin in origins]
             choice = " or ".join([", ".join(words), last] if words else [last])
             yield f"datasets.{name}.source: must be {choice} (got {got})"
+        if known and params.evaluation.subsets == "all" and (count := len(dataset.modalities)) > MOST:
+            yield (
+                f"evaluation.subsets: must be auto for datasets.{name}: all are {2**count - 1:,} subsets of "
+                f"its {count} modalities, and of more than {MOST} only some can be looked at (got all)"
+            )
     told: dict[str, set[str]] = {}
     for name, run in params.runs.items():
         place = places[name]

@@ -151,6 +151,9 @@ class Evaluation(Section):
     """How the posteriors of several modalities become one: `own`, as the objective of a run has it, and any
     other that its model is to be judged by, `product`, `mixture` or a dynamic prior. The keys of these
     metrics end in `@product`, ..."""
+    subsets: Literal["auto", "all"] = "auto"
+    """Of the modalities, those that metrics and figures are given: `auto`, all of up to five modalities, and
+    of more a number in proportion to theirs; `all`, 2^M - 1 of M modalities, which may be ten."""
     sampler: Literal["prior", "mixture"] = "prior"
     """What random samples are from; `mixture`: also from a mixture fitted to the posteriors of training
     samples. The keys of these metrics have `random_mixture` in place of `random`."""
@@ -160,6 +163,11 @@ class Evaluation(Section):
     """Processor threads of one evaluation, classifier or set of figures; the last bits depend on it."""
     device: Device = "auto"
     """What these compute on, as `device` of a run."""
+
+    @property
+    def all_subsets(self) -> bool:
+        """Whether all subsets are looked at, however many modalities there are."""
+        return self.subsets == "all"
 
     @property
     def mixture_components(self) -> int | None:

@@ -396,12 +396,14 @@ class Figures(_OfRun):
             labels=dataset.labels,
             vectors="vector" in dataset.described.MODALITIES.values(),
             mixture=self.given.evaluation.mixture_components is not None,
+            all_subsets=self.given.evaluation.all_subsets,
         )
 
     def params(self) -> dict[str, Any]:
         evaluation = self.given.evaluation
         params = {"threads": evaluation.threads, "device": evaluation.device}
-        return params | {"mixture_components": evaluation.mixture_components}
+        params |= {"mixture_components": evaluation.mixture_components}
+        return params | {"all_subsets": evaluation.all_subsets}
 
     def inputs(self) -> list[Path]:
         return [self.path("model.safetensors"), self.path("metrics.json"), _store_of(self)]

@@ -81,6 +81,7 @@ def run_figures(
     labels: str | None,
     vectors: bool = False,
     mixture: bool = False,
+    all_subsets: bool = False,
 ) -> Mapping[str, Entry]:
     """List the figures of a run by name.
 
@@ -90,11 +91,13 @@ def run_figures(
         labels: what its samples have: a `class`, `attributes` or nothing.
         vectors: whether some of the modalities are.
         mixture: whether random samples are from a mixture, too.
+        all_subsets: whether all subsets are looked at, however many modalities there are.
     """
     has = {None: True, "labels": labels is not None, "attributes": labels == "attributes"}
     has |= {"subspaces": subspaces, "vectors": vectors, "mixture": mixture}
     found = [entry for entry in _RUN if has[entry.only]]
-    given = {entry: subsets(modalities) if "{given}" in entry.name else [()] for entry in found}
+    looked_at = list(subsets(modalities, all_subsets=all_subsets))
+    given = {entry: looked_at if "{given}" in entry.name else [()] for entry in found}
     named = [
         entry._replace(name=entry.name.replace("{given}", name_of(subset)), given=subset)
         for entry in found

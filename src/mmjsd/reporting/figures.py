@@ -30,6 +30,7 @@ def draw_run(
     *,
     threads: int = 1,
     mixture_components: int | None = None,
+    all_subsets: bool = False,
     **options: Any,
 ) -> None:
     """Draw the figures of one run into its folder `figures`.
@@ -38,14 +39,15 @@ def draw_run(
         folder: results/<dataset>/<run>/seed-<n>, with model.safetensors and metrics.json.
         store: the store it was trained on.
         threads: to compute with, as in the parameters.
-        mixture_components, options: as of :func:`mmjsd.evaluation.trained.load_trained`.
+        mixture_components, all_subsets, options: as of :func:`mmjsd.evaluation.trained.load_trained`.
 
     Raises:
         MmjsdError: a missing or damaged file, or another store.
     """
     torch.set_num_threads(usable(threads))
     metrics = read_metrics(folder / "metrics.json")
-    trained = load_trained(folder, store, mixture_components=mixture_components, **options)
+    options |= {"mixture_components": mixture_components, "all_subsets": all_subsets}
+    trained = load_trained(folder, store, **options)
     labels = trained.scorer.labels if trained.scorer else None
     shown = Shown(trained, metrics, labels_shown(labels))
     figures = run_figures(
@@ -54,6 +56,7 @@ def draw_run(
         labels=labels,
         vectors=any(modality.kind == "vector" for modality in trained.model.modalities.values()),
         mixture=mixture_components is not None,
+        all_subsets=all_subsets,
     )
     makers = {
         name: partial(_drawn, entry, shown._replace(given=entry.given)) for name, entry in figures.items()

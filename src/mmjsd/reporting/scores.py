@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from mmjsd.reporting.canvas import Drawn
 from mmjsd.reporting.shown import Shown
-from mmjsd.subsets import name_of, subsets
+from mmjsd.subsets import name_of
 
 __all__ = ["scores"]
 
@@ -16,7 +16,7 @@ def scores(shown: Shown) -> Drawn:
     scorer, metrics, modalities = shown.trained.scorer, shown.metrics, shown.modalities
     assert scorer is not None  # without labels there is no such figure
     measure = scorer.measure
-    given = [name_of(subset) for subset in subsets(modalities)]
+    given = [name_of(subset) for subset in shown.trained.subsets]
     # what is not defined on the data is not there
     coherence = [[metrics.get(f"coherence/conditional/{a}/{j}", math.nan) for j in modalities] for a in given]
     latent = [[metrics.get(f"representation/{measure}/{a}", math.nan)] for a in given]
