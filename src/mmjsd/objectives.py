@@ -14,7 +14,7 @@ told are its keyword-only arguments: runs of a parameter file have them as keys 
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ from mmjsd.means import (
     product_with_prior,
 )
 from mmjsd.models.vae import MultimodalVAE, Posteriors
-from mmjsd.params.types import ImportanceSamples, MeanName, Share, Weight, Weights
+from mmjsd.params.types import ImportanceSamples, MeanName, OnlyWith, Share, Weight, Weights
 
 __all__ = ["MMJSD", "MMVAE", "MMVM", "MVAE", "MVTCAE", "Loss", "MMVAEPlus", "MoPoE", "Objective"]
 
@@ -74,8 +74,8 @@ class Objective(nn.Module):
         *,
         beta: Weight = 2.5,
         beta_content: Weight = 1.0,
-        beta_style: Weight = 1.0,
-        style_weights: Weights = {},  # noqa: B006  # read only
+        beta_style: Annotated[Weight, OnlyWith("private_latent", above=0)] = 1.0,
+        style_weights: Annotated[Weights, OnlyWith("private_latent", above=0)] = {},  # noqa: B006  # read only
         reconstruction_weights: Weights = {},  # noqa: B006
     ):
         super().__init__()
@@ -215,7 +215,7 @@ class MMVAE(Objective):
         *,
         weights: Weights = {},  # noqa: B006
         importance_samples: ImportanceSamples = 1,
-        estimator: Literal["iwae", "dreg"] = "iwae",
+        estimator: Annotated[Literal["iwae", "dreg"], OnlyWith("importance_samples", above=1)] = "iwae",
         **shared: Any,
     ):
         super().__init__(model, **shared)

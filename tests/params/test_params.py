@@ -319,15 +319,56 @@ class TestWeights:
         ]
         assert load(one_run(f"private_latent: 4, {key}: {{text: 5}}"))
 
-    def test_style_without_subspaces(self, faults):
-        assert faults(one_run("style_weights: {text: 5}")) == [
-            "runs.r.style_weights: without private_latent there is nothing to weigh; leave them out"
+
+class TestWithoutEffect:
+    @pytest.mark.parametrize(
+        ("options", "key", "need"),
+        [
+            ("style_weights: {text: 5}", "style_weights", "`private_latent` above 0"),
+            ("beta_style: 2", "beta_style", "`private_latent` above 0"),
+            ("beta: 0, kl_warmup_epochs: 3", "kl_warmup_epochs", "`beta` above 0"),
+            ("objective: mmvae, estimator: iwae", "estimator", "`importance_samples` above 1"),
+            (
+                "objective: mmvaeplus, estimator: dreg, importance_samples: 1",
+                "estimator",
+                "`importance_samples` above 1",
+            ),
+        ],
+    )
+    def test_of_a_run_is_refused(self, faults, options, key, need):
+        content = one_run(options)
+        if "objective" in options:
+            content = content.replace("objective: mmjsd, ", "")
+        assert faults(content) == [f"runs.r.{key}: has no effect without {need}; leave it out"]
+
+    def test_of_an_evaluation_is_refused(self, faults):
+        assert faults(one_run(before="evaluation: {inception_weights: download, sampler_components: 3}")) == [
+            "evaluation.sampler_components: has no effect without `sampler: mixture`; leave it out",
+            "evaluation.inception_weights: has no effect without `embedding: inception`; leave it out",
         ]
 
-    def test_style_with_a_faulty_private_latent_is_not_blamed(self, faults):
-        assert faults(one_run("private_latent: -1, style_weights: {text: 5}")) == [
-            "runs.r.private_latent: must be >= 0 (got -1)"
+    def test_of_a_sweep_is_refused_where_it_is_varied(self, faults, load):
+        both = "{estimator: [iwae, dreg], importance_samples: [1, 5]}"
+        sweep = f"{HEAD}sweeps: {{s: {{dataset: d, objective: mmvae, vary: {both}"
+        remedy = "exclude the combination, or leave it out"
+        assert faults(f"{sweep}}}}}") == [
+            f"sweeps.s.vary.estimator[{index}]: has no effect without `importance_samples` above 1; {remedy}"
+            for index in (0, 1)
         ]
+        assert len(load(f"{sweep}, exclude: [{{importance_samples: 1}}]}}}}").runs) == 2
+
+    def test_what_is_for_other_runs_or_has_an_effect_is_not_refused(self, load):
+        shared = "training: {beta_style: 2, style_weights: {text: 5}, estimator: dreg, kl_warmup_epochs: 1}"
+        assert load(one_run("beta: 0, style_weights: {}", shared))
+        assert load(one_run("private_latent: 4, beta_style: 2"))
+        assert load(one_run("estimator: dreg, importance_samples: 2").replace("mmjsd", "mmvae"))
+
+    @pytest.mark.parametrize("faulty", ["runs.r", "training"])
+    def test_what_depends_on_a_fault_is_not_blamed(self, faults, faulty):
+        wrong = "private_latent: -1"
+        own, shared = (f"{wrong}, ", "") if faulty == "runs.r" else ("", f"training: {{{wrong}}}")
+        lines = faults(one_run(f"{own}style_weights: {{text: 5}}", shared))
+        assert lines == [f"{faulty}.private_latent: must be >= 0 (got -1)"]
 
 
 SCALE = "must be `learned`, a number from 0.0001 to 10000, or such a number for each modality"

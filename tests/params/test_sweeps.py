@@ -166,7 +166,7 @@ class TestFaults:
                 "kl_warmup_epochs: 0, vary: {beta: [2], compile: ['of']}",
                 ["vary.compile[0]: must be 'auto', 'on'"],
             ),
-            ("vary: {beta: [1]}, style_weights: {text: 1}", ["style_weights: without private_latent"]),
+            ("vary: {beta: [1]}, style_weights: {text: 1}", ["style_weights: has no effect without"]),
             (
                 "vary: {beta: [1]}, weights: {mnst: 1}",
                 ["weights.mnst: no such modality", "weights: give all"],

@@ -23,6 +23,7 @@ from mmjsd.evaluation.precision_recall import f_beta_pair, precision_recall_dist
 from mmjsd.evaluation.samplers import Sampler
 from mmjsd.evaluation.trained import Judged
 from mmjsd.params import CLUSTERS
+from mmjsd.params.types import OnlyWith
 from mmjsd.provenance.files import atomic_write
 from mmjsd.subsets import name_of
 
@@ -61,7 +62,7 @@ def compute(
     *,
     quality_samples: Annotated[int, Field(ge=CLUSTERS, le=10**6)] = 10000,
     embedding: Literal["classifier", "inception"] = "classifier",
-    inception_weights: str | None = None,
+    inception_weights: Annotated[str | None, OnlyWith("embedding", "inception")] = None,
 ) -> dict[str, float]:
     """Compare generated with real test images, and write the precision/recall curves to `prd.csv`.
 

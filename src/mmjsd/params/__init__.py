@@ -131,7 +131,9 @@ class _Resolver:
             self.tell("runs: is needed")
         datasets = {name: self.dataset(name, raw) for name, raw in _mapping(self.raw.get("datasets")).items()}
         training = self.section(training_model(), self.raw.get("training", {}), Place("training"))
-        evaluation = self.section(evaluation_model(), self.raw.get("evaluation", {}), Place("evaluation"))
+        place, judging = Place("evaluation"), self.raw.get("evaluation", {})
+        evaluation = self.section(evaluation_model(), judging, place)
+        self.tell(*faults.idle(evaluation, _mapping(judging), _mapping(judging), place))
         for name, raw in _mapping(self.raw.get("runs")).items():
             self.runs[name] = self.run(raw, Place(f"runs.{name}"))
             self.places[name] = Place(f"runs.{name}")
@@ -166,7 +168,10 @@ class _Resolver:
                 del own[key]
         # of the shared defaults, what concerns it; their faults are told where they stand
         inherited = {key: value for key, value in shared.items() if key in model.model_fields}
-        return self.section(model, {**inherited, **own}, place, silent=inherited.keys() - own.keys())
+        both = {**inherited, **own}
+        run = self.section(model, both, place, silent=inherited.keys() - own.keys())
+        self.tell(*faults.idle(run, both, own, place))
+        return run
 
     def swept(self, raws: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
         """Make the runs of all sweeps: the varied values of each run of each sweep."""
@@ -243,8 +248,6 @@ class _Resolver:
                 self.tell(faults.explain(fault, names, place.of(*keys)))
         faulty = {fault["loc"][0] for fault in found if fault["loc"]}
         sound = {key: value for key, value in _mapping(raw).items() if key not in faulty}
-        if "private_latent" in faulty:
-            sound["private_latent"] = 1  # whatever it is to be, there is one
         for key, value in sound.items():
             section = model.model_fields[key].annotation
             if isinstance(section, type) and issubclass(section, Section):

@@ -11,7 +11,7 @@ from mmjsd.errors import choice_of, did_you_mean
 from mmjsd.params import sweeps
 from mmjsd.params.model import Dataset, Evaluation, Params, Run, all_options, run_model
 from mmjsd.params.sources import ORIGINS
-from mmjsd.params.types import Weights
+from mmjsd.params.types import OnlyWith, Section, Weights
 from mmjsd.registry import entries, options_of, resolve
 from mmjsd.subsets import MOST
 
@@ -22,6 +22,7 @@ __all__ = [
     "dataset_faults",
     "exclude_faults",
     "explain",
+    "idle",
     "name_fault",
     "not_one_of",
     "sweep_faults",
@@ -212,8 +213,6 @@ def _posterior_faults(evaluation: Evaluation) -> Iterator[str]:
         yield f"evaluation.posteriors: add own, which the tables show (got {_short(posteriors)})"
     if len(set(posteriors)) < len(posteriors):
         yield f"evaluation.posteriors: must differ from each other (got {_short(posteriors)})"
-    if "sampler_components" in evaluation.model_fields_set and evaluation.sampler != "mixture":
-        yield "evaluation.sampler_components: has no effect without `sampler: mixture`; leave it out"
 
 
 def _name_faults(section: str, names: Collection[str]) -> Iterator[str]:
@@ -251,9 +250,8 @@ def _run_faults(run: Run, datasets: Mapping[str, Dataset]) -> Iterator[str]:
 def _modality_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
     if not modalities:  # of a dataset whose options are at fault, which is told already
         return
-    known_objective = getattr(run, "objective", None) in entries("objectives")
-    options = options_of("objectives", run.objective) if known_objective else all_options("objectives")
-    named = {key: getattr(run, key) for key, option in options.items() if option.annotation == Weights}
+    fields = type(run).model_fields.items()
+    named = {key: getattr(run, key) for key, field in fields if field.annotation == Weights}
     if isinstance(run.missing, dict):
         named["missing"] = run.missing
     for key, names in named.items():
@@ -268,8 +266,6 @@ def _modality_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
             yield f"weights: give all of them or none (missing: {', '.join(missing)})"
         elif max(weights[m] for m in modalities) < 1e-6:  # far smaller ones are 0 in float32
             yield "weights: at least one modality needs a weight >= 1e-06"
-    if getattr(run, "style_weights", None) and not run.private_latent:
-        yield "style_weights: without private_latent there is nothing to weigh; leave them out"
 
 
 def _network_faults(run: Run, modalities: tuple[str, ...]) -> Iterator[str]:
@@ -320,6 +316,28 @@ def without_effect(key: str, objective: str, place: Place) -> str | None:
     if "objective" in place.varied:
         remedy = f"exclude the combination, `exclude: [{{objective: {objective}}}]`, or {remedy}"
     return f"{place.whole(key)}: has no effect with {objective}, only with {', '.join(having)}; {remedy}"
+
+
+def idle(section: Section, raw: Mapping[str, Any], own: Collection[str], place: Place) -> Iterator[str]:
+    """Tell which options of a section have no effect with the values of others.
+
+    Args:
+        section: what is sound of it.
+        raw: what it was made of.
+        own: the keys that it says itself; what it inherits may be for others.
+        place: where it stands.
+    """
+    faulty = raw.keys() - section.model_fields_set
+    for key, field in type(section).model_fields.items():
+        if key not in own or key in faulty or not getattr(section, key):  # or says that there is none of it
+            continue
+        for need in field.metadata:
+            if not isinstance(need, OnlyWith) or need.key in faulty or not hasattr(section, need.key):
+                continue
+            if not need.is_met(getattr(section, need.key)):
+                varied = {key, need.key} & place.varied.keys()
+                remedy = "exclude the combination, or leave it out" if varied else "leave it out"
+                yield f"{place.of(key)}: has no effect without {need}; {remedy}"
 
 
 # --- sweeps -----------------------------------------------------------------------------------------------

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, WithJsonSchema, create_model
 
 from mmjsd.params.sources import Origin, effective, origin
-from mmjsd.params.types import Count, Device, Missing, PosteriorName, Scales, Section, Seed, Threads
+from mmjsd.params.types import (
+    Count,
+    Device,
+    Missing,
+    OnlyWith,
+    PosteriorName,
+    Scales,
+    Section,
+    Seed,
+    Threads,
+)
 from mmjsd.registry import entries, options_of, resolve
 from mmjsd.static import Option
 
@@ -85,7 +95,7 @@ class Training(Section):
     likelihood_scale: Scales | None = None
     """Scale of the Laplace or normal likelihoods: a number, a number for each modality, or `learned` with the
     weights, one for each modality. null: Laplace 0.75, normal 1."""
-    kl_warmup_epochs: Annotated[int, Field(ge=0, le=10**6)] = 0
+    kl_warmup_epochs: Annotated[int, Field(ge=0, le=10**6), OnlyWith("beta", above=0)] = 0
     """Epochs over which beta grows from 0, step by step; 0: it has its value from the start."""
     epochs: Annotated[int, Field(gt=0, le=10**6)] = 100
     """Passes through the training pairs."""
@@ -157,7 +167,7 @@ class Evaluation(Section):
     sampler: Literal["prior", "mixture"] = "prior"
     """What random samples are from; `mixture`: also from a mixture fitted to the posteriors of training
     samples. The keys of these metrics have `random_mixture` in place of `random`."""
-    sampler_components: Count = 10
+    sampler_components: Annotated[Count, OnlyWith("sampler", "mixture")] = 10
     """Gaussians of that mixture."""
     threads: Threads = 2
     """Processor threads of one evaluation, classifier or set of figures; the last bits depend on it."""

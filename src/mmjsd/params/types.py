@@ -4,7 +4,7 @@ The limits are those beyond which a value can only be a mistake, and would fail 
 products of the largest factors are finite in float32, the largest counts fit into memory.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -32,6 +32,7 @@ __all__ = [
     "ImportanceSamples",
     "MeanName",
     "Missing",
+    "OnlyWith",
     "PosteriorName",
     "Samples",
     "Scales",
@@ -71,6 +72,23 @@ def _in_a_word(value: Any, check: Any) -> Any:
 
 
 Scales = Annotated[Scale | dict[str, Scale] | Literal["learned"], WrapValidator(_in_a_word)]
+
+
+class OnlyWith(NamedTuple):
+    """Says of an option, in its type, that it has an effect only with some values of another."""
+
+    key: str
+    """Of the other."""
+    value: Any = None
+    above: float | None = None
+    """Any value above this, in place of one."""
+
+    def is_met(self, value: Any) -> bool:
+        """Tell whether the other has such a value."""
+        return value == self.value if self.above is None else value > self.above
+
+    def __str__(self) -> str:
+        return f"`{self.key}: {self.value}`" if self.above is None else f"`{self.key}` above {self.above:g}"
 
 
 #: What pydantic calls the members of a union in the place of a fault, where people give no key.

@@ -77,6 +77,11 @@ def modality(**values: Any) -> str:
             modality(kind="vector", columns=["x"], impute="median"),
             "options.modalities.v.impute: must be 'mean'; did you mean mean? (got median)",
         ),
+        (
+            f"split: s, test_share: 0.3, {SOUND}",
+            "options.test_share: has no effect with `split`, a column that has the splits; leave out one of "
+            "the two",
+        ),
         (f"manifest: /data/x.csv, {SOUND}", "options.manifest: must be a file below the source, named from"),
         (f"test_share: 1.0, {SOUND}", "options.test_share: must be <= 0.9 (got 1.0)"),
         (f"lable: x, {SOUND}", "options.lable: unknown key; did you mean label?"),

@@ -140,3 +140,5 @@ def option_faults(options: Any) -> Iterator[str]:
         yield "labels: leave out either these attributes or `label`, the classes"
     if options.labels is not None and len(set(options.labels)) < len(options.labels):
         yield "labels: a column is named twice"
+    if options.split is not None and "test_share" in options.model_fields_set:
+        yield "test_share: has no effect with `split`, a column that has the splits; leave out one of the two"
