@@ -5,7 +5,14 @@ from mmjsd import objectives, registry
 from mmjsd.data import batches
 from mmjsd.data.batches import Batch, ResidentSplit
 from mmjsd.data.store import modalities_of
-from mmjsd.distributions import Gaussian, Mixture, kl_divergence, product_of_experts, with_prior
+from mmjsd.distributions import (
+    Gaussian,
+    Mixture,
+    jensen_shannon,
+    kl_divergence,
+    product_of_experts,
+    with_prior,
+)
 from mmjsd.modalities import Modality
 from mmjsd.objectives import MMJSD, MMVAE, MMVM, MVAE, MVTCAE, MMVAEPlus, MoPoE
 from mmjsd.training.model_file import build
@@ -384,3 +391,90 @@ def test_dreg_has_the_gradient_of_iwae(store, name):
         assert away.mean() < 1.5
     iwae, dreg = found["iwae"][0], found["dreg"][0]
     assert (dreg.std(0) / iwae.std(0)).median() < 0.5
+
+
+class TestLearntWeights:
+    """Of mmJSD: those in f, and not pi."""
+
+    def test_they_begin_as_pi(self, store):
+        pi = {"weights": {"mnist": 1, "svhn": 2, "text": 1, "prior": 4}}
+        losses = []
+        for options in ({}, {"learn_weights": True}):
+            objective, batch, _ = setup(store, **pi, **options)
+            torch.manual_seed(1)
+            losses.append(objective(batch).loss)
+        torch.testing.assert_close(*losses)
+        learnt = objective.model.learnt_weights()
+        torch.testing.assert_close(learnt, torch.tensor([0.125, 0.25, 0.125, 0.5]))
+
+    @pytest.mark.parametrize("gaps", [False, True])
+    def test_the_divergence_by_hand(self, store, store_with_gaps, gaps):
+        """Sample by sample, over what is present; the gradient, too, is finite there."""
+        objective, batch, _ = setup(store_with_gaps if gaps else store, learn_weights=True)
+        model = objective.model
+        with torch.no_grad():
+            model.weight_logits.copy_(torch.tensor([2.0, -1.0, 0.0, 1.0]))
+            q, weights = model.encode(batch.values).shared, torch.softmax(model.weight_logits, 0)
+            each, standard = [], Gaussian.standard(1, q.mean.shape[-1])
+            for sample in range(24):
+                there = [j for j in range(3) if batch.is_present()[j, sample]]
+                experts = [q.at(j, slice(sample, sample + 1)) for j in there] + [standard]
+                own = weights[[*there, 3]]
+                precision = sum(w * torch.exp(-e.log_variance) for w, e in zip(own, experts, strict=True))
+                precision = precision / own.sum()
+                mean = sum(w * torch.exp(-e.log_variance) * e.mean for w, e in zip(own, experts, strict=True))
+                f = Gaussian(mean / own.sum() / precision, -torch.log(precision))
+                each.append(sum(kl_divergence(e, f) for e in experts) / len(experts))
+        loss, terms = objective(batch)
+        torch.testing.assert_close(terms["divergence/content"], torch.cat(each).mean())
+        loss.backward()
+        for name, parameter in model.named_parameters():
+            assert torch.isfinite(parameter.grad).all(), name
+        assert model.weight_logits.grad.abs().min() > 0
+
+    @pytest.mark.parametrize("logits", [[200.0, -200.0, -200.0, -200.0], [-300.0, 0.0, 0.0, 300.0]])
+    def test_with_all_weight_on_one_expert_all_is_finite(self, store_with_gaps, logits):
+        objective, batch, _ = setup(store_with_gaps, learn_weights=True)
+        model = objective.model
+        with torch.no_grad():
+            model.weight_logits.copy_(torch.tensor(logits))
+        loss = objective(batch).loss
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+        pair = model.posterior(model.encode(batch.values).shared.at(slice(1, 3)), ("svhn", "text"))
+        assert torch.isfinite(pair.mean).all()
+
+    def test_they_find_the_geometric_mean_nearest_to_the_mixture(self):
+        """Of given experts there is one, which gradients lead to."""
+        log_variance = torch.tensor([-1.0, 0.5, 0.0])[:, None, None]
+        experts = Gaussian(torch.tensor([2.0, -1.0, 0.0])[:, None, None], log_variance)
+        pi = torch.ones(3) / 3
+
+        def divergence(weights):
+            return jensen_shannon(experts, pi, lambda experts, pi: product_of_experts(experts, weights)).sum()
+
+        logits = torch.zeros(3, requires_grad=True)
+        optimiser = torch.optim.Adam([logits], 0.05)
+        for _ in range(400):
+            optimiser.zero_grad()
+            divergence(torch.softmax(logits, 0)).backward()
+            optimiser.step()
+        steps = torch.linspace(0.001, 0.999, 60)
+        grid = (torch.stack([a, b, 1 - a - b]) for a in steps for b in steps if a + b < 0.9995)
+        least, found = min(map(divergence, grid)), divergence(torch.softmax(logits, 0).detach())
+        assert found < divergence(pi) - 0.1
+        torch.testing.assert_close(found, least, rtol=0.001, atol=0.0)
+        only_prior = torch.tensor([0.0, 0.0, 1.0])  # of which the divergence is that of MMVAE
+        torch.testing.assert_close(divergence(only_prior), kl_divergence(experts).sum() / 3)
+
+    def test_the_posterior_of_a_subset_has_them(self, store):
+        objective, batch, _ = setup(store, learn_weights=True)
+        model = objective.model
+        with torch.no_grad():
+            model.weight_logits.copy_(torch.tensor([2.0, -1.0, 0.0, 1.0]))
+            q = model.encode({name: batch.values[name] for name in ("mnist", "text")}).shared
+            found = model.posterior(q, ("mnist", "text"))
+        expected = product_of_experts(q, torch.softmax(torch.tensor([2.0, 0.0]), 0))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -134,7 +134,10 @@ def product_of_experts(experts: Gaussian, weights: Tensor | None = None) -> Gaus
     """
     log_precision = -experts.log_variance
     if weights is not None:
-        log_precision = log_precision + torch.log(per_sample(weights, experts))
+        columns = per_sample(weights, experts)
+        # where they are 0, the gradient of weights that are learnt is 0, too
+        logs = torch.where(columns > 0, torch.log(torch.where(columns > 0, columns, 1)), -math.inf)
+        log_precision = log_precision + logs
     log_total = torch.logsumexp(log_precision, dim=0)
     mean = (torch.exp(log_precision - log_total) * experts.mean).sum(0)
     return Gaussian(mean, -log_total)

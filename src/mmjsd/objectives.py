@@ -23,6 +23,7 @@ from mmjsd import registry
 from mmjsd.data.batches import Batch
 from mmjsd.distributions import (
     Gaussian,
+    Mean,
     Mixture,
     jensen_shannon,
     kl_divergence,
@@ -100,9 +101,13 @@ class Objective(nn.Module):
         """Compute the loss of a batch; beta is times `warmup`."""
         raise NotImplementedError
 
-    def weights(self, batch: Batch, *, prior: bool) -> Tensor:
-        """pi over the modalities present, the prior as last expert or not: (E,), or (E, B) with a mask."""
-        pi = self.pi if prior else self.pi[:-1]
+    def weights(self, batch: Batch, *, prior: bool, pi: Tensor | None = None) -> Tensor:
+        """Weigh the modalities present, the prior as last expert or not: (E,), or (E, B) with a mask.
+
+        By `pi` (M + 1,), that of the objective where it is None.
+        """
+        pi = self.pi if pi is None else pi
+        pi = pi if prior else pi[:-1]
         if batch.present is not None:
             present = batch.present.to(pi.dtype)
             pi = pi[:, None] * (torch.cat([present, torch.ones_like(present[:1])]) if prior else present)
@@ -175,6 +180,8 @@ class MMJSD(Objective):
     Args:
         weights: pi: weight of each modality, and of `prior`, in the divergence; equal where none is given.
         dynamic_prior: Abstract mean f: `geometric` (closed form), `arithmetic` (mixture, Monte Carlo), ...
+        learn_weights: Whether the weights in a geometric f are learnt with the model, beginning with pi. The
+            divergences from f keep pi: learnt, it would all go to one expert, which is then its own f.
     """
 
     def __init__(
@@ -183,17 +190,29 @@ class MMJSD(Objective):
         *,
         weights: Weights = {},  # noqa: B006
         dynamic_prior: MeanName = "geometric",
+        learn_weights: Annotated[bool, OnlyWith("dynamic_prior", "geometric")] = False,
         **shared: Any,
     ):
         super().__init__(model, **shared)
         self._weigh(weights)
         self.mean = model.mean = registry.resolve("means", dynamic_prior)
+        if learn_weights:
+            model.learn_weights(self.pi)
 
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
         posteriors = self.encode(batch)
         c = Mixture(posteriors.shared, self.weights(batch, prior=False)).rsample()
-        content = jensen_shannon(with_prior(posteriors.shared), self.weights(batch, prior=True), self.mean)
+        pi = self.weights(batch, prior=True)
+        content = jensen_shannon(with_prior(posteriors.shared), pi, self._dynamic_prior(batch))
         return self.total(batch, warmup, posteriors, c, content)
+
+    def _dynamic_prior(self, batch: Batch) -> Mean:
+        """f, with weights of its own where these are learnt."""
+        learnt = self.model.learnt_weights()
+        if learnt is None:
+            return self.mean
+        weights = self.weights(batch, prior=True, pi=learnt)
+        return lambda experts, pi: self.mean(experts, weights)
 
 
 class MMVAE(Objective):

@@ -49,7 +49,7 @@ def test_metrics_and_figures_are_of_the_same_subsets(tmp_path, which, number):
     tables = {name: Table("vector", rng.standard_normal((20, 3), np.float32)) for name in names}
     split = Split(tables, pairs)
     store = written(tmp_path / "six.h5", "own", [], {"train": split, "test": split})
-    train(make_run(epochs=1, network_width=0.05), store, tmp_path, name="six", seed=1)
+    train(make_run(epochs=1, network_width=0.05, learn_weights=True), store, tmp_path, name="six", seed=1)
     options = make_evaluation(subsets=which, threads=1)
     evaluate(tmp_path, store, tmp_path, options, only=["prediction"])
     metrics = json.loads((tmp_path / "metrics.json").read_bytes())
@@ -57,3 +57,6 @@ def test_metrics_and_figures_are_of_the_same_subsets(tmp_path, which, number):
     drawn = run_figures(names, subspaces=False, labels=None, all_subsets=options.all_subsets)
     assert given == {name.removeprefix("conditional-") for name in drawn if name.startswith("conditional")}
     assert len(given) == number
+    weights = {k.removeprefix("meta/weight/"): v for k, v in metrics.items() if k.startswith("meta/weight/")}
+    assert list(weights) == [*names, "prior"]
+    assert sum(weights.values()) == pytest.approx(1)

@@ -327,6 +327,11 @@ class TestWithoutEffect:
             ("style_weights: {text: 5}", "style_weights", "`private_latent` above 0"),
             ("beta_style: 2", "beta_style", "`private_latent` above 0"),
             ("beta: 0, kl_warmup_epochs: 3", "kl_warmup_epochs", "`beta` above 0"),
+            (
+                "dynamic_prior: hoelder, learn_weights: true",
+                "learn_weights",
+                "`dynamic_prior: geometric`",
+            ),
             ("objective: mmvae, estimator: iwae", "estimator", "`importance_samples` above 1"),
             (
                 "objective: mmvaeplus, estimator: dreg, importance_samples: 1",
@@ -361,6 +366,7 @@ class TestWithoutEffect:
         shared = "training: {beta_style: 2, style_weights: {text: 5}, estimator: dreg, kl_warmup_epochs: 1}"
         assert load(one_run("beta: 0, style_weights: {}", shared))
         assert load(one_run("private_latent: 4, beta_style: 2"))
+        assert load(one_run("dynamic_prior: hoelder, learn_weights: false"))
         assert load(one_run("estimator: dreg, importance_samples: 2").replace("mmjsd", "mmvae"))
 
     @pytest.mark.parametrize("faulty", ["runs.r", "training"])

@@ -27,6 +27,13 @@ def test_likelihoods_and_learnt_scales_are_in_the_file(store, tmp_path):
     assert 0 <= model.generate(n=3)["mnist"].min() <= model.generate(n=3)["mnist"].max() <= 1
 
 
+def test_learnt_weights_are_in_the_file(store, tmp_path):
+    train(store, tmp_path, run_options={"learn_weights": True})
+    found = mmjsd.load(tmp_path).learnt_weights().detach()
+    assert found.sum() == pytest.approx(1)
+    assert (found - 0.25).abs().min() > 1e-4  # on their way from pi
+
+
 def test_the_form_of_faces_is_in_the_file(tmp_path):
     """So that pictures are cut as they were for training: the shape does not say it."""
     faces = make_faces(tmp_path / "faces.h5")

@@ -84,6 +84,9 @@ def evaluate(
     model = judged.model
     with torch.no_grad():
         learnt = {name: float(torch.as_tensor(model.likelihood_scale(name))) for name in model.log_scales}
+        in_f = model.learnt_weights()
+    experts = (*model.modalities, "prior")
+    weights = {} if in_f is None else dict(zip(experts, in_f.tolist(), strict=True))
     about = {
         **{f"classifier/{name}": score for name, score in judged.classifier_scores.items()},
         **{f"train/{term}": final[term] for term in final if is_term(term)},
@@ -97,6 +100,7 @@ def evaluate(
         "meta/seed": judged.seed,
         "meta/device": judged.model.device.type,
         **{f"meta/likelihood_scale/{name}": scale for name, scale in learnt.items()},
+        **{f"meta/weight/{name}": weight for name, weight in weights.items()},
         "meta/train_seconds": sum(row["seconds"] for row in history),
         "meta/train_samples_per_second": final["samples_per_second"],
         f"{_SECONDS}total": sum(seconds.values()),

@@ -27,6 +27,10 @@ _LEAST = -6.0
 """Log of the least scale that is learnt, less than a level of grey (Rybkin, Daniilidis & Levine 2021)."""
 
 
+_LEAST_WEIGHT = 1e-6
+"""Least weight of an expert where weights are learnt."""
+
+
 class Posteriors(NamedTuple):
     """Unimodal posteriors."""
 
@@ -52,7 +56,8 @@ class MultimodalVAE(nn.Module):
 
     Its objective sets `mean`, how the posteriors of several modalities become one, and `weights`, pi of the
     modalities in it. It may add to `private_scales`, the log-variances (private latent,) of the distributions
-    N(0, .) that the private latents of generated modalities are drawn from; N(0, I) where there is none.
+    N(0, .) that the private latents of generated modalities are drawn from; N(0, I) where there is none. By
+    `learn_weights` it has `mean` take weights that are parameters.
 
     Args:
         modalities: in the order of the store.
@@ -81,6 +86,8 @@ class MultimodalVAE(nn.Module):
         self.own_networks = own_networks
         self.mean: Mean = geometric
         self.weights = dict.fromkeys(self.modalities, 1.0)
+        self.weight_logits: nn.Parameter | None
+        self.register_parameter("weight_logits", None)
         self.likelihoods: dict[str, str] = {}
         self.likelihood_scales: dict[str, float | None] = {}
         self.log_scales = nn.ParameterDict()
@@ -191,8 +198,31 @@ class MultimodalVAE(nn.Module):
         """
         return experts.at(0) if len(subset) == 1 else self.mean(experts, self._weights_of(subset))
 
+    def learn_weights(self, start: Tensor) -> None:
+        """Make the weights that `mean` takes a parameter.
+
+        Args:
+            start: of the modalities and, last, the prior, (M + 1,), summing to 1.
+        """
+        self.weight_logits = nn.Parameter(torch.log(start.clamp(min=_LEAST_WEIGHT)).to(self.device))
+
+    def learnt_weights(self) -> Tensor | None:
+        """Give the weights that are learnt, (M + 1,), summing to 1, or None where none are.
+
+        A softmax, but each stays at 1e-6 or more: the logarithms of all are finite, and so are gradients.
+        """
+        if self.weight_logits is None:
+            return None
+        rest = 1 - len(self.weight_logits) * _LEAST_WEIGHT
+        return _LEAST_WEIGHT + rest * torch.softmax(self.weight_logits, 0)
+
     def _weights_of(self, subset: tuple[str, ...]) -> Tensor:
-        """pi renormalised over the subset: (A,)."""
+        """pi, or the weights that are learnt, renormalised over the subset: (A,)."""
+        learnt = self.learnt_weights()
+        if learnt is not None:
+            names = list(self.modalities)
+            weights = learnt[[names.index(name) for name in subset]]
+            return weights / weights.sum()
         weights = torch.tensor([self.weights[name] for name in subset])
         if not weights.sum() > 0:
             weights = torch.ones_like(weights)  # modalities that never weighed in training weigh alike
