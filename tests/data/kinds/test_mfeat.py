@@ -49,6 +49,21 @@ def test_the_real_ones(tmp_path: Path) -> None:
         assert of_view.score(test.modalities[name].data, test.labels) > 0.6, name
 
 
+def test_any_number_of_views(tmp_path: Path) -> None:
+    """Of all values each is in one of them, and each tells the numeral."""
+    six = read_store(build(tmp_path / "six.h5")).splits["test"].modalities.values()
+    whole = dict(zip([c for t in six for c in t.columns], np.hstack([t.data for t in six]).T, strict=True))
+    store = read_store(build(tmp_path / "many.h5", views=20))
+    assert list(store.modalities) == list(mfeat.of({"views": 20}).MODALITIES)
+    train, test = store.splits["train"], store.splits["test"]
+    assert sorted(c for t in test.modalities.values() for c in t.columns) == sorted(whole)
+    for name, table in test.modalities.items():
+        assert table.shape[0] in (32, 33)
+        np.testing.assert_array_equal(table.data, np.stack([whole[c] for c in table.columns], 1))
+        of_view = LogisticRegression(max_iter=200).fit(train.modalities[name].data, train.labels)
+        assert of_view.score(table.data, test.labels) > 0.85, name
+
+
 def test_the_split_is_drawn_by_the_seed(tmp_path: Path) -> None:
     one, again, other = (build(tmp_path / f"{n}.h5", seed=seed) for n, seed in enumerate((1, 1, 2)))
     assert sha256_file(one) == sha256_file(again) != sha256_file(other)

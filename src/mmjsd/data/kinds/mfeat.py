@@ -1,8 +1,13 @@
-"""mfeat: six views of 2,000 real handwritten numerals, each a vector (UCI multiple features)."""
+"""mfeat: six views of 2,000 real handwritten numerals, each a vector (UCI multiple features).
 
+Or as many views as one likes, each of some of their values: to see what many modalities do.
+"""
+
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Annotated
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +20,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.params.sources import origin
 from mmjsd.provenance.files import sha256_file
 
-__all__ = ["LABELS", "MODALITIES", "ORIGINS", "build", "find_sources"]
+__all__ = ["LABELS", "MODALITIES", "ORIGINS", "build", "find_sources", "of"]
 
 #: Of each view: profile correlations, Fourier coefficients, Karhunen-Loève coefficients, morphological
 #: features, averages of 2x3 pixels, Zernike moments (van Breukelen et al. 1998).
@@ -43,6 +48,17 @@ def find_sources(folder: str | Path) -> dict[str, Path]:
     return find(folder, [(f"mfeat-{view}", f"mfeat-{view}.csv") for view in SIZES], ("mfeat",))
 
 
+def of(options: Mapping[str, Any]) -> SimpleNamespace:
+    """Describe the dataset of these options."""
+    modalities = dict.fromkeys(_names(options.get("views")), "vector")
+    return SimpleNamespace(MODALITIES=modalities, LABELS=LABELS, find_sources=find_sources)
+
+
+def _names(views: int | None) -> list[str]:
+    """Name the views: v01, v02, ... of those that are dealt."""
+    return list(SIZES) if views is None else [f"v{number:02}" for number in range(1, views + 1)]
+
+
 def build(
     path: str | Path,
     *,
@@ -50,6 +66,7 @@ def build(
     source_folder: str | Path,
     seed: int,
     test_share: Annotated[float, Field(ge=0.01, le=0.9)] = 0.2,
+    views: Annotated[int, Field(ge=2, le=64)] | None = None,
 ) -> None:
     """Build the store: of each class the same share is drawn to test.
 
@@ -59,14 +76,19 @@ def build(
         source_folder: Without effect.
         seed: Seed of the split.
         test_share: The share of the samples that is drawn to test.
+        views: mfeat: the 649 values of all six views are dealt to as many modalities in turn, so that each
+            tells the numeral about as well. null: the six views are the modalities.
 
     Raises:
         MmjsdError: files are missing or damaged, or the package is not installed.
     """
     files = find_sources(_packaged() if origin(source) == "download" else source)
-    views = {
-        view: _read(file, size) for (view, size), file in zip(SIZES.items(), files.values(), strict=True)
-    }
+    read = {view: _read(file, size) for (view, size), file in zip(SIZES.items(), files.values(), strict=True)}
+    columns = {view: [f"{view}{number}" for number in range(size)] for view, size in SIZES.items()}
+    if views is not None:
+        values, names = np.hstack(list(read.values())), [name for view in columns.values() for name in view]
+        read = {name: values[:, place::views] for place, name in enumerate(_names(views))}
+        columns = {name: names[place::views] for place, name in enumerate(_names(views))}
     rng = np.random.default_rng(seed)
     # rows are by class, in order
     drawn = np.stack([rng.permutation(_OF_CLASS) for _ in range(10)]) + _OF_CLASS * np.arange(10)[:, None]
@@ -76,18 +98,18 @@ def build(
     for split, of_split in rows.items():
         labels = of_split // _OF_CLASS
         tables = {
-            name: _standardised(name, values, of_split, rows["train"], labels)
-            for name, values in views.items()
+            name: _standardised(values, columns[name], of_split, rows["train"], labels)
+            for name, values in read.items()
         }
-        pairs = np.repeat(np.arange(len(of_split), dtype=np.int32)[:, None], len(views), axis=1)
+        pairs = np.repeat(np.arange(len(of_split), dtype=np.int32)[:, None], len(read), axis=1)
         splits[split] = Split(tables, pairs, labels)
     write_store(
         path,
         kind="mfeat",
-        modalities=list(MODALITIES),
+        modalities=list(read),
         classes=[str(digit) for digit in range(10)],
         seed=seed,
-        params={"source": origin(source), "test_share": test_share},
+        params={"source": origin(source), "test_share": test_share, **({"views": views} if views else {})},
         sources={name: sha256_file(file) for name, file in files.items()},
         splits=splits,
     )
@@ -124,8 +146,8 @@ def _read(path: Path, size: int) -> NDArray[np.float64]:
 
 
 def _standardised(
-    name: str,
     values: NDArray[np.float64],
+    columns: Sequence[str],
     rows: NDArray[np.int64],
     training: NDArray[np.int64],
     labels: NDArray[np.int64],
@@ -137,7 +159,7 @@ def _standardised(
         "vector",
         ((values[rows] - mean) / deviation).astype(np.float32),
         labels,
-        columns=tuple(f"{name}{number}" for number in range(values.shape[1])),
+        columns=tuple(columns),
         mean=mean.astype(np.float32),
         deviation=deviation.astype(np.float32),
     )
