@@ -45,6 +45,7 @@ BUILT_IN = {
         "celeba": "mmjsd.data.kinds.celeba",
         "table": "mmjsd.data.kinds.table",
         "mfeat": "mmjsd.data.kinds.mfeat",
+        "polymnist": "mmjsd.data.kinds.polymnist",
     },
     "modalities": {
         "image": "mmjsd.modalities.image",
@@ -54,6 +55,7 @@ BUILT_IN = {
     # of the paper, by kind and shape; other shapes have the default networks of their kind
     "networks": {
         "image 1x28x28": "mmjsd.models.networks.mnist",
+        "image 3x28x28": "mmjsd.models.networks.polymnist",
         "image 3x32x32": "mmjsd.models.networks.svhn",
         "image 3x64x64": "mmjsd.models.networks.celeba_image",
         "text 8": "mmjsd.models.networks.text",

@@ -1,7 +1,9 @@
 """Images decoded on all cores, whatever file they are in and however they are cut to size."""
 
+import hashlib
+import os
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ from mmjsd.data.workers import mapped
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities.preparation import Unfit
 
-__all__ = ["SKIP", "Images", "Unreadable", "WrongSize", "decode"]
+__all__ = ["SKIP", "Images", "Unreadable", "WrongSize", "decode", "digest_of_sums", "images_of"]
 
 Bytes = NDArray[np.uint8]
 Shape = tuple[int, ...]
@@ -37,6 +39,35 @@ class Images(NamedTuple):
     read: Callable[[str], bytes]
     digest: Callable[[], str]
     """The sha256 of the zip file, or one over all files of the folder that have been read."""
+
+
+def images_of(folder: Path, files: Mapping[str, str], largest: int) -> Images:
+    """Give the images of a folder, and hash each as it is read.
+
+    Args:
+        folder: Where they are.
+        files: Name of each -> that of its file.
+        largest: Bytes that a file may have.
+    """
+    digests: dict[str, str] = {}
+
+    def read(name: str) -> bytes:
+        with open(f"{folder}/{files[name]}", "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size > largest:
+                raise ValueError("too large")
+            content = file.readall()
+        digests[name] = hashlib.sha256(content).hexdigest()
+        return content
+
+    return Images(
+        folder, files.keys(), lambda name: f"{folder / files[name]}:", read, lambda: digest_of_sums(digests)
+    )
+
+
+def digest_of_sums(digests: Mapping[str, str]) -> str:
+    """Hash what ``sha256sum`` prints of files, by name: name -> sha256 of each."""
+    lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 class Unreadable(Exception):

@@ -1,6 +1,5 @@
 """The images of CelebA: in a folder or zip file, and how they are cut to size."""
 
-import hashlib
 import os
 import sys
 import zipfile
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmjsd.data.decoding import Images, WrongSize
+from mmjsd.data.decoding import Images, WrongSize, images_of
 from mmjsd.data.official import REPLACE
 from mmjsd.data.official.celeba_lists import image_name
 from mmjsd.data.official.finding import is_foreign
@@ -41,19 +40,7 @@ def opened(path: Path) -> Iterator[Images]:
         MmjsdError: no folder and no intact zip file, one without images, or a name twice.
     """
     if path.is_dir():
-        files = {name: entry.name for name, entry in _files(path)}
-        digests: dict[str, str] = {}
-
-        def read(name: str) -> bytes:
-            content = _read_file(f"{path}/{files[name]}")
-            digests[name] = hashlib.sha256(content).hexdigest()
-            return content
-
-        def digest() -> str:
-            lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
-            return hashlib.sha256(lines.encode()).hexdigest()
-
-        yield Images(path, files.keys(), lambda name: f"{path / files[name]}:", read, digest)
+        yield images_of(path, {name: entry.name for name, entry in _files(path)}, _LARGEST)
         return
     try:
         archive = zipfile.ZipFile(path)
@@ -130,13 +117,6 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
         several = ", ".join(archive.namelist()[:3]) or "nothing"
         raise MmjsdError(f"{path}: has no images {FOLDER}/000001.jpg ... (it has {several}); {REPLACE}")
     return found[0][1]
-
-
-def _read_file(path: str) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        if os.fstat(file.fileno()).st_size > _LARGEST:
-            raise ValueError("too large")
-        return file.readall()
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmjsd.data.decoding import Images, decode
+from mmjsd.data.decoding import Images, decode, digest_of_sums
 from mmjsd.data.store import Stream, Table
 from mmjsd.data.tables.items import Items, codes_of, first_rows
 from mmjsd.data.tables.options import outside
@@ -68,7 +68,7 @@ class Pictures:
 
     def digest(self) -> str:
         """The sha256 of what ``sha256sum`` prints of all images that have been read, by name."""
-        return _digest(self.digests)
+        return digest_of_sums(self.digests)
 
     def _read(self, name: str) -> bytes:
         content = _content(self.folder / name)
@@ -128,12 +128,7 @@ def digest_of(folder: Path, names: Sequence[str]) -> str:
     Raises:
         OSError: one cannot be read.
     """
-    return _digest({name: hashlib.sha256(_content(folder / name)).hexdigest() for name in names})
-
-
-def _digest(digests: dict[str, str]) -> str:
-    lines = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return digest_of_sums({name: hashlib.sha256(_content(folder / name)).hexdigest() for name in names})
 
 
 def _content(path: Path) -> bytes:
