@@ -30,7 +30,12 @@ def test_metrics_file(store, results):
     evaluate(results / "run", store, results / "classifiers", QUICK)
     first = json.loads((results / "run/metrics.json").read_text())
     assert sum(key.startswith("coherence/conditional/") for key in first) == 7 * 3 + 1
-    assert sum(key.startswith("representation/accuracy/") for key in first) == 7 + 1
+    read = {k: v for k, v in first.items() if k.startswith("representation/accuracy/") and "views" not in k}
+    assert len(read) == 7 + 1
+    for size, views in ((1, 3), (2, 3), (3, 1)):
+        of_size = [v for k, v in read.items() if k.count("-") == size - 1 and not k.endswith("/mean")]
+        assert len(of_size) == views
+        assert first[f"representation/accuracy/views/{size}"] == pytest.approx(np.mean(of_size))
     assert first["coherence/conditional/mean"] == pytest.approx(
         np.mean([v for k, v in first.items() if k.count("/") == 3 and k.startswith("coherence/conditional")])
     )
@@ -235,7 +240,7 @@ def test_subsets_that_no_test_sample_has_are_left_out(store, results, folder, tm
     given = {key.split("/")[2] for key in metrics if key.startswith(("coherence/conditional/", "quality/"))}
     assert given == {"mnist", "svhn", "text", "mnist-text", "random", "mean"}
     given = {key.split("/")[2] for key in metrics if key.startswith("representation/")}
-    assert given == {"mnist", "svhn", "text", "mnist-text", "mean"}
+    assert given == {"mnist", "svhn", "text", "mnist-text", "views", "mean"}
     assert not any(key.startswith("likelihood") for key in metrics)
     draw_run(folder, gaps, other_data=True)
     figures = run_figures(store.modalities, subspaces=False, labels="class")

@@ -21,7 +21,8 @@ def one_run(options: str = "", before: str = "") -> str:
     "path", [DEMO, *sorted((ROOT / "configs").glob("*.yaml"))], ids=lambda path: path.name
 )
 def test_files_of_the_project_load(path, tmp_path, monkeypatch):
-    (tmp_path / "sources/breast-cancer").mkdir(parents=True)  # where a command of its own writes the data
+    for source in ("breast-cancer", "PolyMNIST"):  # which people put there
+        (tmp_path / "sources" / source).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert isinstance(params.load(path), Params)
 

@@ -17,7 +17,7 @@ from mmjsd.data.workers import mapped
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities.preparation import Unfit
 
-__all__ = ["SKIP", "Images", "Unreadable", "WrongSize", "decode", "digest_of_sums", "images_of"]
+__all__ = ["SKIP", "Images", "Unreadable", "WrongSize", "content_of", "decode", "digest_of_sums", "images_of"]
 
 Bytes = NDArray[np.uint8]
 Shape = tuple[int, ...]
@@ -52,16 +52,26 @@ def images_of(folder: Path, files: Mapping[str, str], largest: int) -> Images:
     digests: dict[str, str] = {}
 
     def read(name: str) -> bytes:
-        with open(f"{folder}/{files[name]}", "rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size > largest:
-                raise ValueError("too large")
-            content = file.readall()
+        content = content_of(f"{folder}/{files[name]}", largest)
         digests[name] = hashlib.sha256(content).hexdigest()
         return content
 
     return Images(
         folder, files.keys(), lambda name: f"{folder / files[name]}:", read, lambda: digest_of_sums(digests)
     )
+
+
+def content_of(path: str | Path, largest: int) -> bytes:
+    """Read a file of no more bytes than ``largest``.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger.
+    """
+    with open(path, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > largest:
+            raise ValueError("too large")
+        return file.readall()
 
 
 def digest_of_sums(digests: Mapping[str, str]) -> str:

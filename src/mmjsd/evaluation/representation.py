@@ -20,7 +20,8 @@ __all__ = ["compute", "latent_means", "linear_score", "standardised"]
 TITLE = "Representation"
 READING = (
     "A linear classifier of the shared latent given the modalities A: its accuracy, or of attributes its "
-    "mean average precision; more is better. `representation/raw/A` is the same of the numbers themselves, "
+    "mean average precision; more is better. `.../views/k` is its mean over all A of k modalities. "
+    "`representation/raw/A` is the same of the numbers themselves, "
     "standardised, where all of A are vectors: what the latent is to be held against."
 )
 HEADLINE = {
@@ -49,6 +50,7 @@ def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]
     train = judged.train(train_samples)
     found: dict[str, float] = {}
     everything, test = Average(), judged.test
+    views: dict[int, Average] = {}
     there = dict(zip(judged.model.modalities, judged.training.pairs.T >= 0, strict=True))
     for subset in judged.subsets:
         given = name_of(subset)
@@ -59,10 +61,14 @@ def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]
             continue
         score = linear_score(scorer, train, test, subset)
         found |= named(score, f"representation/{scorer.measure}/{given}", f"representation/{given}")
-        everything.add(score.value, deviations(score, test.complete(subset), len(test)))
+        moved = deviations(score, test.complete(subset), len(test))
+        everything.add(score.value, moved)
+        views.setdefault(len(subset), Average()).add(score.value, moved)
         if all(judged.model.modalities[name].kind == "vector" for name in subset):
             raw = linear_score(scorer, train, test, subset, standardised)
             found |= named(raw, f"representation/raw/{given}", f"representation/raw/{given}")
+    for size, of_size in views.items():
+        found |= of_size.named(f"representation/{scorer.measure}/views/{size}")
     return found | everything.named(f"representation/{scorer.measure}/mean")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mmjsd.data.decoding import Images, decode, digest_of_sums
+from mmjsd.data.decoding import Images, content_of, decode, digest_of_sums
 from mmjsd.data.store import Stream, Table
 from mmjsd.data.tables.items import Items, codes_of, first_rows
 from mmjsd.data.tables.options import outside
@@ -71,7 +71,7 @@ class Pictures:
         return digest_of_sums(self.digests)
 
     def _read(self, name: str) -> bytes:
-        content = _content(self.folder / name)
+        content = content_of(self.folder / name, _LARGEST)
         self.digests[name] = hashlib.sha256(content).hexdigest()
         return content
 
@@ -128,10 +128,6 @@ def digest_of(folder: Path, names: Sequence[str]) -> str:
     Raises:
         OSError: one cannot be read.
     """
-    return digest_of_sums({name: hashlib.sha256(_content(folder / name)).hexdigest() for name in names})
-
-
-def _content(path: Path) -> bytes:
-    if path.stat().st_size > _LARGEST:
-        raise ValueError("too large")
-    return path.read_bytes()
+    return digest_of_sums(
+        {name: hashlib.sha256(content_of(folder / name, _LARGEST)).hexdigest() for name in names}
+    )
