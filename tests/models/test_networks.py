@@ -90,6 +90,15 @@ def test_shapes_of_the_paper_have_its_networks(name: str) -> None:
     assert of_paper.__name__.startswith("mmjsd.models.networks.")
 
 
+def test_those_of_polymnist_have_the_weights_of_the_releases() -> None:
+    """Of a latent of 512, as wide as the hidden layer is there."""
+    body, features, decoder = networks.build("image", (3, 28, 28), 512, 1.0)
+    convolutions = 32 * (27 + 1) + 64 * (32 * 9 + 1) + 128 * (64 * 9 + 1)
+    assert (count(body), features) == (convolutions + 512 * (2048 + 1), 512)
+    mirror = 64 * (128 * 9 + 1) + 32 * (64 * 9 + 1) + 3 * (32 * 9 + 1)
+    assert count(decoder) == 2048 * (512 + 1) + mirror
+
+
 def test_defaults_continue_the_papers_networks() -> None:
     """Those of a text of 8 characters are the same but for names; of 3x32x32 images, wider."""
     for build, paper in ((text.encoder, paper_text.encoder), (image.encoder, svhn.encoder)):

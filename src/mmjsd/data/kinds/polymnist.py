@@ -67,7 +67,7 @@ def find_sources(folder: str | Path) -> dict[str, Path]:
     places = [folder / sub / split for sub in ("", *_SUBFOLDERS) for split in _SPLITS]
     if any(place.is_dir() for place in places):
         for other in (path for place in places for path in place.glob("m[0-9]*")):
-            if other.name not in MODALITIES:
+            if other.is_dir() and other.name not in MODALITIES:
                 raise MmjsdError(f"{other}: PolyMNIST has five modalities, m0 to m4; take the others away")
         return find(folder, [(f"{split}/{m}/",) for split in _SPLITS for m in MODALITIES], _SUBFOLDERS)
     try:
