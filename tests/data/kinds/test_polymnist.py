@@ -119,11 +119,26 @@ def test_some_of_each_class(made: Store, official: Path, released: Path, tmp_pat
     assert few[1].sources["train/m0/"] == digest_images(released / "MMNIST/train/m0")
 
 
-def test_the_same_seed_gives_the_same_bytes(official: Path, tmp_path: Path) -> None:
+def test_what_is_not_used_must_be_readable_as_well(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(released, tmp_path / "released"))
+    with open(folder / "MMNIST/train/m2/5.9.png", "ab") as file:
+        file.write(bytes(8000))
+    monkeypatch.setattr("mmjsd.data.official.polymnist._LARGEST", 8000)
+    refused(tmp_path / "x.h5", folder, r"5\.9\.png: cannot be read \(too large\)", max_per_class=5)
+    with pytest.raises(MmjsdError, match=r"m7: cannot be read \(No such file or directory\)"):
+        digest_images(folder / "MMNIST/train/m7")
+
+
+def test_the_same_seed_gives_the_same_bytes(
+    official: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     drawn = Path(shutil.copytree(official / "mnist", tmp_path / "drawn"))
     one, again, other = (tmp_path / f"{number}.h5" for number in range(3))
     for path, seed in ((one, 1), (again, 1), (other, 2)):
         assert built(path, drawn, seed=seed).params["backgrounds"] == "drawn"
+    assert capsys.readouterr().out == f"{drawn}: has no folder backgrounds: they are drawn\n" * 3
     assert sha256_file(one) == sha256_file(again) != sha256_file(other)
 
 
@@ -206,8 +221,8 @@ def test_a_folder_of_neither(tmp_path: Path) -> None:
     refused(tmp_path / "x.h5", tmp_path / "source", line)
 
 
-def refused(path: Path, source: Path, line: str) -> None:
+def refused(path: Path, source: Path, line: str, **options: Any) -> None:
     with pytest.raises(MmjsdError, match=line) as told:
-        built(path, source)
+        built(path, source, **options)
     assert "\n" not in str(told.value)
     assert not path.exists()

@@ -115,6 +115,8 @@ def build(
         files = write_mnist(source_folder, standin_train, standin_test, seed)
     else:
         files = find_sources(source)
+        if not any(name.endswith("/") for name in files):
+            print(f"{source}: has no folder backgrounds: they are drawn", flush=True)
     folders = {name: pictures_of(path) for name, path in files.items() if name.endswith("/")}
     if _BACKGROUNDS in folders:
         made_with, backgrounds = "pictures", read_backgrounds(folders[_BACKGROUNDS], len(MODALITIES))
