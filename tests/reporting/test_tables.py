@@ -114,7 +114,9 @@ def test_a_value_that_is_no_number_is_left_out(comparison: Comparison) -> None:
 def test_classifiers_losses_and_circumstances_are_not_compared(comparison: Comparison) -> None:
     comparison.add("js", metrics(0.5))
     _, page = comparison.made()
-    assert "test split: a 0.990." in page
+    judges = "ccuracy of the judges on the test split: a 0.990"
+    assert f"A{judges}." in page.partition("###")[0]
+    assert f"a{judges})" in page.partition("### Coherence")[2].partition("###")[0]  # beside each coherence
     for key in ("`classifier/", "`train/", "`meta/"):
         assert key not in page
 

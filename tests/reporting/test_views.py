@@ -39,6 +39,15 @@ def test_bars_over_seeds():
     assert figure.get_suptitle().endswith("bars: one standard deviation over 2 seeds")
 
 
+def test_the_judges_on_real_data_are_a_line_too():
+    judges = {"classifier/accuracy/a": 0.9, "classifier/accuracy/b": 1.0}
+    figure, caption, _, _ = drawn(js=[metrics(0.5, 0.75) | judges])
+    assert [[pytest.approx(0.95)] * 2] == [
+        list(line.get_ydata()) for line in figure.axes[0].lines if line.get_linestyle() == ":"
+    ]
+    assert "Dotted: the mean score on the test data of the classifiers" in caption
+
+
 def test_of_one_modality_there_is_none():
     with house_style():
         _, caption = coherence(Compared({}, {}, "classifier", metrics={"js": [{"coherence/random": 1.0}]}))

@@ -26,8 +26,8 @@ READING = (
     "Shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often modality j, "
     "generated from the modalities A, shows the class that A has, as the classifier of j sees it; "
     "`coherence/cross/k` is its mean over all A of k modalities and all j outside of them. A coherence "
-    "means little where that classifier is weak, and random coherence also counts samples that are no "
-    "class at all as long as the classifiers agree. Of attributes it is the mean average "
+    "means little where that classifier is weak ({judges}), and random coherence also counts samples "
+    "that are no class at all as long as the classifiers agree. Of attributes it is the mean average "
     "precision of what the classifiers see in the generated modality; metrics.json has each."
 )
 HEADLINE = {

@@ -20,7 +20,8 @@ class Presentation(NamedTuple):
     title: str
     """TITLE: of its table."""
     reading: str
-    """READING: how its values are read; `{embedding}` in it is replaced by that of the images."""
+    """READING: how its values are read; `{embedding}` in it is replaced by that of the images, `{judges}` by
+    how good the classifiers are on real data."""
     headline: Mapping[str, str]
     """HEADLINE: title of a column of the first table -> key."""
     summaries: Mapping[str, str]

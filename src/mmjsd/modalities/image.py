@@ -51,6 +51,9 @@ SCORE_IS_ERROR = True
 FIRST, MOST = 32, 256
 """Channels of the first convolution of the default networks, doubled by each further one, up to MOST."""
 
+KEPT = 16
+"""Sides up to which classifiers have convolutions that keep the size; of larger ones these take long."""
+
 Bytes = NDArray[np.uint8]
 Shape = tuple[int, ...]
 
@@ -289,32 +292,47 @@ def _levels(shape: Shape, width: float) -> tuple[list[int], list[Shape]]:
 
 
 def classifier_body(shape: Shape) -> "nn.Module":
-    """Three convolutions of stride 2, more for images of over 64 pixels, with batch normalisation."""
+    """Three convolutions of stride 2, more for images of over 64 pixels, with batch normalisation.
+
+    Each is followed by one that keeps the size, where that is small.
+    """
     from torch import nn
 
     from mmjsd.modalities.layers import convolution, halve
 
-    channels, sides = shape[0], shape[1:]
+    channels, sides, halvings = shape[0], shape[1:], 0
     layers: list[nn.Module] = []
-    while len(layers) < 9 or max(sides) > 8:
-        width = min(128, 32 * 2 ** (len(layers) // 3))
-        convolve = convolution(channels, width, sides, bias=False)
-        channels, sides = width, halve(sides)
+
+    def add(convolve: nn.Module, width: int) -> None:
         # a batch of a single value has no variance
         norm = nn.BatchNorm2d(width) if math.prod(sides) > 1 else nn.Identity()
-        layers += [convolve, norm, nn.ReLU()]
+        layers.extend([convolve, norm, nn.ReLU()])
+
+    while halvings < 3 or max(sides) > 8:
+        width = min(128, 32 * 2**halvings)
+        convolve = convolution(channels, width, sides, bias=False)
+        channels, sides, halvings = width, halve(sides), halvings + 1
+        add(convolve, width)
+        if max(sides) <= KEPT:
+            add(nn.Conv2d(width, width, 3, padding=1, bias=False), width)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * math.prod(sides), 128), nn.ReLU())
 
 
 def vary(x: "Tensor") -> "Tensor":
-    """Images (B, C, H, W) slightly turned, scaled and shifted, for generated ones are not centred exactly."""
+    """Images (B, C, H, W) slightly turned, scaled and shifted, lighter or darker, of more or less contrast.
+
+    Generated ones are not centred exactly, and paler where they are uncertain.
+    """
     import torch
     from torch.nn.functional import affine_grid
 
     turn, scale, *shift = (2 * torch.rand(4, len(x), device=x.device) - 1) * 0.12
     rotation = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], 1).view(-1, 2, 2)
     affine = torch.cat([rotation * (1 + scale).view(-1, 1, 1), torch.stack(shift, 1)[..., None]], 2)
-    return _sampled(x, affine_grid(affine, list(x.shape), align_corners=False))
+    moved = _sampled(x, affine_grid(affine, list(x.shape), align_corners=False))
+    contrast, brightness = 2 * torch.rand(2, len(x), 1, 1, 1, device=x.device) - 1
+    mean = moved.mean((1, 2, 3), keepdim=True)
+    return moved.sub_(mean).mul_((0.5 * contrast).exp()).add_(mean + 0.15 * brightness).clamp_(0, 1)
 
 
 def _sampled(x: "Tensor", grid: "Tensor") -> "Tensor":

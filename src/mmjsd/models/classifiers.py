@@ -3,8 +3,11 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmjsd.data.store import Store, Table, modalities_of, require_labels
@@ -12,11 +15,19 @@ from mmjsd.devices import autocast, image_layout, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Kind, Modality, kind_of
 from mmjsd.models import weights
-from mmjsd.models.scorers import Scorer, scorer_of
+from mmjsd.models.scorers import scorer_of
 from mmjsd.provenance.files import atomic_write
 from mmjsd.variables import usable
 
-__all__ = ["Classifier", "load_classifier", "train_classifier"]
+__all__ = ["Classifier", "held_out", "load_classifier", "train_classifier"]
+
+BATCH_SIZE = 128
+FIRST = 3
+"""Epochs of the first cycle of the learning rate; each further one has twice those of the one before."""
+LEAST = 60
+"""Steps of a cycle at least: few rows (text) need more passes for as many steps."""
+FEWEST = 20
+"""Rows of a class of which a tenth is held out; of fewer none can be spared."""
 
 
 class Classifier(nn.Module):
@@ -52,7 +63,20 @@ def train_classifier(
 ) -> None:
     """Train on the distinct rows of the modality; write `model.safetensors` and `metrics.json`.
 
+    The learning rate rises, and falls to nothing, in cycles, each twice as long as the one before
+    (I. Loshchilov and F. Hutter, ICLR 2017), until one of them does not better the score on rows that are
+    held out. The weights that are kept are those with the best score there; of equal ones, the least loss.
+
     metrics.json holds its score on the rows of the test split, by the measure of the scorer of its labels.
+
+    Args:
+        store: with the splits train and test.
+        modality: the name of one of its modalities.
+        folder: where the two files are written.
+        epochs: the most passes through the rows; through few rows an epoch passes several times.
+        seed: of all that is random.
+        threads: of the processor.
+        device: to compute on, as in the parameters.
 
     Raises:
         MmjsdError: the store has no labels.
@@ -66,37 +90,83 @@ def train_classifier(
     (spec,) = (described for described in modalities_of(train) if described.name == modality)
     kind = kind_of(spec)
     rows, labels = _resident(train.modalities[modality], place)
+    aside = held_out(labels.cpu().numpy(), seed)
+    learnt = torch.tensor(np.flatnonzero(~aside), device=place)
+    # too few to spare any are told apart by themselves
+    checked = torch.tensor(np.flatnonzero(aside), device=place) if aside.any() else learnt
     scorer = scorer_of(labels, store.classes)
     classifier = Classifier(spec, len(store.classes)).to(place)
     classifier.eval()(kind.as_input(rows[:1]))  # sets the lazy layer's size
     classifier.to(memory_format=image_layout(place))
-    batch_size = 128
-    steps = max(1, -(-len(rows) // batch_size))
-    # few rows (text) need more passes for as many steps
-    epochs = max(epochs, -(-100 // steps))
-    optimiser = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=epochs * steps)
     precision = autocast(pick_precision("auto", place), place)
-    classifier.train()
-    for epoch in range(epochs):
-        for samples in torch.randperm(len(rows), device=place).split(batch_size):
-            with precision:
-                logits = classifier(kind.vary(kind.as_input(rows[samples])))
-            loss = scorer.loss(logits.float(), labels[samples])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-        if epoch % max(1, epochs // 10) == 0 or epoch == epochs - 1:
-            print(f"classifier of {modality}: epoch {epoch + 1}/{epochs}, loss {loss.item():.4f}", flush=True)
+    steps = -(-len(learnt) // BATCH_SIZE)
+    passes = -(-LEAST // (min(FIRST, epochs) * steps))
 
-    score = _score(classifier.eval(), kind, store.splits["test"].modalities[modality], scorer, place)
+    best = (-math.inf, -math.inf)
+    kept: dict[str, Tensor] = {}
+    done, length = 0, FIRST
+    while done < epochs:
+        length = length if epochs - done >= 2 * length else epochs - done
+        before = best
+        optimiser = torch.optim.AdamW(classifier.parameters(), weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, max_lr=4e-3, total_steps=length * passes * steps
+        )
+        for epoch in range(done + 1, done + length + 1):
+            classifier.train()
+            for _ in range(passes):
+                for samples in learnt[torch.randperm(len(learnt), device=place)].split(BATCH_SIZE):
+                    with precision:
+                        logits = classifier(kind.vary(kind.as_input(rows[samples])))
+                    loss = scorer.loss(logits.float(), labels[samples])
+                    optimiser.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimiser.step()
+                    schedule.step()
+            logits = _logits(classifier.eval(), kind, rows[checked])
+            score = scorer.score(logits, labels[checked]).value
+            # of attributes that no such row has there is no precision
+            now = (score if math.isfinite(score) else 0.0, -scorer.loss(logits, labels[checked]).item())
+            if not kept or now > best:
+                best, kept = now, {name: value.clone() for name, value in classifier.state_dict().items()}
+            print(
+                f"classifier of {modality}: epoch {epoch} of {epochs} at most, held-out "
+                f"{scorer.measure.replace('_', ' ')} {now[0]:.4f}, loss {-now[1]:.4f}",
+                flush=True,
+            )
+        done, length = done + length, 2 * length
+        if not before[0] < best[0] < 1:
+            break
+    classifier.load_state_dict(kept)
+
+    tested, true = _resident(store.splits["test"].modalities[modality], place)
+    score = scorer.score(_logits(classifier, kind, tested), true).value
     print(f"classifier of {modality}: test {scorer.measure.replace('_', ' ')} {score:.4f}", flush=True)
     # of attributes that no test item has there is no precision
     measured = {scorer.measure: score} if math.isfinite(score) else {}
     atomic_write(folder / "metrics.json", json.dumps(measured, indent=2, allow_nan=False) + "\n")
     about = {"kind": "classifier", "modality": list(spec), "classes": len(store.classes)}
     weights.write(folder / NAME, classifier.state_dict(), {**about, "score": measured.get(scorer.measure)})
+
+
+def held_out(labels: NDArray[Any], seed: int) -> NDArray[np.bool_]:
+    """Choose a tenth of the rows at random, of each class alike; of a class of fewer than 20 rows, none.
+
+    Args:
+        labels: classes (N,), or attributes (N, A), whose rows are one class here.
+        seed: of the choice, which depends on nothing else.
+
+    Returns:
+        bool (N,): which rows are held out.
+    """
+    generator = np.random.default_rng(seed)
+    classes = labels if labels.ndim == 1 else np.zeros(len(labels), np.int64)
+    chosen = np.zeros(len(labels), bool)
+    for each in np.unique(classes):
+        rows = np.flatnonzero(classes == each)
+        if len(rows) >= FEWEST:
+            chosen[generator.permutation(rows)[: len(rows) // 10]] = True
+    return chosen
 
 
 def load_classifier(
@@ -130,7 +200,5 @@ def _resident(table: Table, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _score(classifier: Classifier, kind: Kind, table: Table, scorer: Scorer, device: torch.device) -> float:
-    rows, labels = _resident(table, device)
-    logits = torch.cat([classifier(kind.as_input(part)) for part in rows.split(1024)])
-    return scorer.score(logits, labels).value
+def _logits(classifier: Classifier, kind: Kind, rows: Tensor) -> Tensor:
+    return torch.cat([classifier(kind.as_input(part)) for part in rows.split(1024)])

@@ -155,8 +155,9 @@ class Run(Training):
 class Evaluation(Section):
     """How trained models are judged."""
 
-    classifier_epochs: Annotated[int, Field(gt=0, le=10**4)] = 10
-    """Passes through the rows of a modality its classifier is trained for."""
+    classifier_epochs: Annotated[int, Field(gt=0, le=10**4)] = 50
+    """Passes through the rows of a modality that its classifier is trained for, at most: it stops once rows
+    that are held out show no improvement."""
     posteriors: Annotated[list[PosteriorName], Field(min_length=1)] = ["own"]  # noqa: RUF012, pydantic copies it
     """How the posteriors of several modalities become one: `own`, as the objective of a run has it, and any
     other that its model is to be judged by, `product`, `mixture` or a dynamic prior. The keys of these

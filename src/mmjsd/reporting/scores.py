@@ -19,9 +19,12 @@ def scores(shown: Shown) -> Drawn:
     given = [name_of(subset) for subset in shown.trained.subsets]
     # what is not defined on the data is not there
     coherence = [[metrics.get(f"coherence/conditional/{a}/{j}", math.nan) for j in modalities] for a in given]
-    latent = [[metrics.get(f"representation/{measure}/{a}", math.nan)] for a in given]
+    # beside it, what can be measured at all
+    coherence.append([metrics.get(f"classifier/{measure}/{j}", math.nan) for j in modalities])
+    latent = [[metrics.get(f"representation/{measure}/{a}", math.nan)] for a in given] + [[math.nan]]
+    rows = [*(a.replace("-", " + ") for a in given), "real data"]
     figure = Figure(
-        figsize=(2.4 + 0.8 * (len(modalities) + 1.5), 1.3 + 0.34 * len(given)), layout="constrained"
+        figsize=(2.4 + 0.8 * (len(modalities) + 1.5), 1.3 + 0.34 * len(rows)), layout="constrained"
     )
     left, right = figure.subplots(1, 2, width_ratios=[len(modalities), 1.5], sharey=True)
     for ax, values, columns, title in (
@@ -30,7 +33,7 @@ def scores(shown: Shown) -> Drawn:
     ):
         ax.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         ax.set_xticks(range(len(columns)), columns)
-        ax.set_yticks(range(len(given)), [a.replace("-", " + ") for a in given])
+        ax.set_yticks(range(len(rows)), rows)
         ax.set_title(title)
         ax.tick_params(length=0)
         for row, cells in enumerate(values):
@@ -42,6 +45,7 @@ def scores(shown: Shown) -> Drawn:
     right.set(xlabel=measure.replace("_", " "))
     return Drawn(
         figure,
-        f"Left: how well generated modalities (columns) {shown.labels.coherent} what they are given (rows). "
+        f"Left: how well generated modalities (columns) {shown.labels.coherent} what they are given (rows); "
+        "in the last row, what the classifiers that judge this reach on the test data. "
         f"Right: {measure.replace('_', ' ')} of a linear classifier of the shared latent.",
     )

@@ -185,6 +185,7 @@ def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterat
     everything = [metrics for found in measured.values() for metrics in found]
     keys = dict.fromkeys(key for metrics in everything for key in metrics)
     embedding = next((m["meta/embedding"] for m in everything if "meta/embedding" in m), "")
+    judges = _judges(everything[0])
     sources = list(dict.fromkeys(entry["source"] for entry in known))
 
     def papers(key: str) -> str:
@@ -204,7 +205,7 @@ def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterat
             if key.startswith(f"{metric.name}/")
         ]
         if rows:
-            reading = metric.reading.replace("{embedding}", embedding)
+            reading = metric.reading.replace("{embedding}", embedding).replace("{judges}", judges)
             yield metric.title, reading, Table(["metric", *measured, "published"], rows)
 
 
@@ -219,19 +220,24 @@ def _notes(known: list[dict], standin: bool) -> list[str]:
 
 
 def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
-    metrics = next(iter(measured.values()))[0]  # all runs of a dataset have the same judges
-    found: dict[str, list[str]] = {}
-    for key, value in metrics.items():
-        if key.startswith("classifier/"):
-            measure, _, modality = key.removeprefix("classifier/").partition("/")
-            found.setdefault(measure.replace("_", " "), []).append(f"{modality} {value:.3f}")
-    if not found:
+    judges = _judges(next(iter(measured.values()))[0])  # all runs of a dataset have the same
+    if not judges:
         return (
             "The data have no labels: representation, coherence and all that classifiers judge are left out."
         )
-    return " ".join(
-        f"{measure.capitalize()} of the judges on the test split: {', '.join(values)}."
-        for measure, values in found.items()
+    return f"{judges[:1].upper()}{judges[1:]}."
+
+
+def _judges(metrics: _Metrics) -> str:
+    """Say how good the classifiers are on real data, and so what coherence at most is to be expected."""
+    scores: dict[str, list[str]] = {}
+    for key, value in metrics.items():
+        if key.startswith("classifier/"):
+            measure, _, modality = key.removeprefix("classifier/").partition("/")
+            scores.setdefault(measure.replace("_", " "), []).append(f"{modality} {value:.3f}")
+    return "; ".join(
+        f"{measure} of the judges on the test split: {', '.join(values)}"
+        for measure, values in scores.items()
     )
 
 
@@ -261,10 +267,11 @@ def _markdown(found: Sequence[Section]) -> str:
             f"Data: {section.source}",
             _rows(section.headline),
             section.bold,
+            section.classifiers,
         ]
         for title, reading, table in section.groups:
             parts += [f"### {title}", reading, _rows(table)]
-        parts += ["\n\n".join(section.notes), "### Classifiers", section.classifiers]
+        parts.append("\n\n".join(section.notes))
     return "\n\n".join(parts) + "\n"
 
 

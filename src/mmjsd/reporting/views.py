@@ -1,5 +1,7 @@
 """The figure of coherence by the number of modalities that are given, as papers show it."""
 
+import statistics
+
 import matplotlib
 from matplotlib.figure import Figure
 
@@ -40,6 +42,12 @@ def coherence(compared: Compared) -> Drawn:
             capsize=2,
             elinewidth=0.8,
         )
+    # all runs of a dataset have the same
+    judges = [value for key, value in measured[0].items() if key.startswith("classifier/")]
+    of_judges = ""
+    if judges:
+        ax.axhline(statistics.mean(judges), color="0.4", lw=0.8, ls=":")
+        of_judges = " Dotted: the mean score on the test data of the classifiers that judge this."
     ax.set(
         xlabel="given modalities", ylabel="coherence of the others", xlim=(sizes[0] - 0.5, sizes[-1] + 0.5)
     )
@@ -51,5 +59,5 @@ def coherence(compared: Compared) -> Drawn:
     return Drawn(
         figure,
         "Coherence of generated modalities with those that they are given: the mean over all subsets of so "
-        f"many modalities, and over the modalities outside of them; {bars}.{unnamed}",
+        f"many modalities, and over the modalities outside of them; {bars}.{of_judges}{unnamed}",
     )
