@@ -13,7 +13,7 @@ from support.project import SMALLEST
 METRICS = Path("results/tiny/js/seed-1/metrics.json")
 
 
-def write(**evaluation: int) -> None:
+def write(**evaluation: int | str) -> None:
     params = SMALLEST | {"evaluation": {**SMALLEST["evaluation"], **evaluation}}
     Path("params.yaml").write_text(yaml.safe_dump(params))
 
@@ -86,3 +86,11 @@ def test_metrics_that_were_edited_or_lost_are_not_kept(
 def test_a_metric_that_there_is_not_is_told(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = told(capsys, "--only", "likelyhood")
     assert line == "likelyhood: not one of the metrics; did you mean likelihood?"
+
+
+def test_a_split_that_the_data_lack_is_told(evaluated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = METRICS.read_bytes()
+    write(split="val")
+    line = "data/tiny.h5: has no split val to judge on; give it one by datasets.tiny.options.validation_share"
+    assert f"{line}, or set evaluation.split: test" in told(capsys)
+    assert METRICS.read_bytes() == before

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import shutil
@@ -60,6 +61,22 @@ def test_metrics_file(store, results):
     assert {k: v for k, v in first.items() if "seconds" not in k} == {
         k: v for k, v in again.items() if "seconds" not in k
     }
+
+
+def test_runs_are_compared_on_the_split_that_is_named(store, results, tmp_path):
+    """Here on the training samples of which the test split of another store consists."""
+    metrics = {}
+    for name, splits, split in (
+        ("test", {"train": store.splits["train"], "test": store.splits["train"]}, "test"),
+        ("val", {**store.splits, "val": store.splits["train"]}, "val"),
+    ):
+        folder = shutil.copytree(results / "run", tmp_path / name)
+        evaluation = QUICK.model_copy(update={"split": split})
+        evaluate(folder, dataclasses.replace(store, splits=splits), results / "classifiers", evaluation)
+        read = json.loads((folder / "metrics.json").read_bytes())
+        assert read.pop("meta/split") == split
+        metrics[name] = {key: value for key, value in read.items() if "seconds" not in key}
+    assert metrics["test"] == metrics["val"]
 
 
 def test_refuses_missing_pieces(store, results, tmp_path):

@@ -203,3 +203,9 @@ def test_the_sweep_of_a_run_is_told_where_there_are_sweeps(comparison: Compariso
     assert line(first.split("###")[0], "s-beta=1.0")[1] == "s"
     assert line(first.split("###")[0], "js")[1] == ""
     assert line(second.split("###")[0], "run")[1] != "sweep"  # it has none
+
+
+@pytest.mark.parametrize(("about", "split"), [({}, "test"), ({"meta/split": "val"}, "val")])
+def test_a_table_says_what_it_is_judged_on(comparison: Comparison, about: dict[str, str], split: str) -> None:
+    comparison.add("js", metrics(0.5) | about)
+    assert f"Runs are judged on the split `{split}`." in comparison.made()[1]

@@ -539,14 +539,14 @@ def _labels_fault(labels: NDArray[Any], rows: int, classes: int) -> str | None:
 # --- what it is good for ----------------------------------------------------------------------------------
 
 
-def shortage(store: Store, least: int) -> str | None:
+def shortage(store: Store, least: int, judged: str = "test") -> str | None:
     """Tell what a store has too little of to train and be judged on; None if it has enough.
 
-    That is ``least`` samples that have it, of each modality, for training and for testing, and as many
-    different images of each image modality in the latter; and, where they have classes, training samples of
-    two of them. No sample need have all modalities.
+    That is ``least`` samples that have it, of each modality, for training, for testing and in the split that
+    runs are judged on, and as many different images of each image modality in the latter two; and, where they
+    have classes, training samples of two of them. No sample need have all modalities.
     """
-    for name in ("train", "test"):
+    for name in dict.fromkeys(("train", "test", judged)):
         split = store.splits[name]
         labels = split.labels
         if name == "train" and labels is not None and labels.ndim == 1 and np.ptp(labels) == 0:
@@ -555,8 +555,8 @@ def shortage(store: Store, least: int) -> str | None:
             if (count := (rows >= 0).sum()) < least:
                 return f"its {name} split has {count} samples with {modality}, {least} are needed"
             images = len(np.unique(rows[rows >= 0]))
-            if name == "test" and split.modalities[modality].kind == "image" and images < least:
-                return f"its test split has {images} different images of {modality}, {least} are needed"
+            if name != "train" and split.modalities[modality].kind == "image" and images < least:
+                return f"its {name} split has {images} different images of {modality}, {least} are needed"
     return None
 
 

@@ -41,9 +41,9 @@ class Trained:
     scorer: Scorer | None
     """How what classifiers see is scored, by the labels of the data; None where they have none."""
     test: UnimodalPosteriors
-    """Posteriors of the test split, in random order."""
+    """Posteriors of the split that it is judged on, in random order."""
     subsets: tuple[tuple[str, ...], ...]
-    """Of the modalities, those that a test sample has completely; small ones first."""
+    """Of the modalities, those that a sample of it has completely; small ones first."""
     samplers: Mapping[str, Sampler | None]
     """What random samples are from, by the name that keys have for it: `random`, None for the prior, and
     perhaps `random_mixture`."""
@@ -80,16 +80,18 @@ def load_trained(
     store: Store,
     *,
     device: str = "auto",
+    split: str = "test",
     other_data: bool = False,
     mixture_components: int | None = None,
     all_subsets: bool = False,
 ) -> Trained:
-    """Load the run in the folder, and encode the test split of the store.
+    """Load the run in the folder, and encode the split of the store that it is judged on.
 
     Args:
         folder: results/<dataset>/<run>/seed-<n>, with model.safetensors.
         store: the store it was trained on.
         device: to compute on, as in the parameters.
+        split: name of that split, which the store has.
         other_data: take another store than that, if it has the same modalities.
         mixture_components: of the mixture sampler, or None for random samples from the prior alone.
         all_subsets: judge it by all subsets of its modalities, however many these are.
@@ -109,9 +111,9 @@ def load_trained(
         )
     generator = torch.Generator().manual_seed(content["seed"])
     train, test = (
-        torch.randperm(len(store.splits[split].pairs), generator=generator) for split in ("train", "test")
+        torch.randperm(len(store.splits[name].pairs), generator=generator) for name in ("train", split)
     )
-    posteriors = _posteriors(model, store.splits["test"], test)
+    posteriors = _posteriors(model, store.splits[split], test)
     labels = posteriors.split.labels
     samplers: dict[str, Sampler | None] = {"random": None}
     if mixture_components:
@@ -120,7 +122,7 @@ def load_trained(
     looked_at = subsets(tuple(model.modalities), all_subsets=all_subsets)
     complete = {subset: len(posteriors.complete(subset)) > 0 for subset in looked_at}
     if missing := [name_of(subset) for subset, some in complete.items() if not some]:
-        print(f"{store.path}: no test sample has all of {', '.join(missing)}: left out", flush=True)
+        print(f"{store.path}: no {split} sample has all of {', '.join(missing)}: left out", flush=True)
     return Trained(
         model=model,
         name=content["name"],

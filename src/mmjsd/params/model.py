@@ -158,6 +158,8 @@ class Evaluation(Section):
     classifier_epochs: Annotated[int, Field(gt=0, le=10**4)] = 50
     """Passes through the rows of a modality that its classifier is trained for, at most: it stops once rows
     that are held out show no improvement."""
+    split: Literal["test", "val"] = "test"
+    """What runs are compared on; `val`, where the data have it, while options are chosen."""
     posteriors: Annotated[list[PosteriorName], Field(min_length=1)] = ["own"]  # noqa: RUF012, pydantic copies it
     """How the posteriors of several modalities become one: `own`, as the objective of a run has it, and any
     other that its model is to be judged by, `product`, `mixture` or a dynamic prior. The keys of these

@@ -137,7 +137,11 @@ class Classify(Step):
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.models.classifiers import train_classifier
 
-        train_classifier(_store(self.values["dataset"], self.dataset), folder=self.path(), **params)
+        train_classifier(
+            _store(self.values["dataset"], self.dataset, self.given.evaluation.split),
+            folder=self.path(),
+            **params,
+        )
 
     @classmethod
     def choices(cls, params: Params) -> Iterator[dict[str, Any]]:
@@ -219,7 +223,7 @@ class Train(_OfRun):
         from mmjsd.pipeline.company import in_company
         from mmjsd.training.loop import train
 
-        store = _store(params["dataset"], self.dataset)
+        store = _store(params["dataset"], self.dataset, self.given.evaluation.split)
         aside = {name: getattr(self.run, name) for name in Run.ASIDE}
         with (
             deferred() as signals,
@@ -355,7 +359,7 @@ class Evaluate(_OfRun):
         places = {name: str(path) for name, path in self.sources().items()}
         evaluate(
             self.path(),
-            _store(self.run.dataset, self.dataset),
+            _store(self.run.dataset, self.dataset, self.given.evaluation.split),
             self.path().parents[1] / "classifiers",
             make_evaluation(**params, **places),
             other_data=self.chosen["other_data"],
@@ -401,7 +405,7 @@ class Figures(_OfRun):
 
     def params(self) -> dict[str, Any]:
         evaluation = self.given.evaluation
-        params = {"threads": evaluation.threads, "device": evaluation.device}
+        params = {"threads": evaluation.threads, "device": evaluation.device, "split": evaluation.split}
         params |= {"mixture_components": evaluation.mixture_components}
         return params | {"all_subsets": evaluation.all_subsets}
 
@@ -421,7 +425,7 @@ class Figures(_OfRun):
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.reporting.figures import draw_run
 
-        store = _store(self.run.dataset, self.dataset)
+        store = _store(self.run.dataset, self.dataset, self.given.evaluation.split)
         draw_run(self.path(), store, other_data=self.chosen["other_data"], **params)
 
 
@@ -733,8 +737,8 @@ def _is_of(network: str, dataset: Dataset) -> bool:
     return any(form in (network, network.partition(" ")[0]) for form in forms)
 
 
-def _store(key: str, dataset: Dataset) -> "Store":
-    """The store of a dataset, if it is of its kind and has enough to train and be judged on."""
+def _store(key: str, dataset: Dataset, split: str = "test") -> "Store":
+    """The store of a dataset, if it is of its kind and has enough to train and be judged on the split."""
     from mmjsd.data.store import read_store, shortage
 
     store = read_store(Path("data") / f"{key}.h5")
@@ -746,6 +750,10 @@ def _store(key: str, dataset: Dataset) -> "Store":
             f"make it again with `mmjsd data build {key}`"
         )
     # told by the first step that can know, and not after training
-    if fault := shortage(store, CLUSTERS):
+    if split not in store.splits:
+        makers = [name for name in ("validation_share", "split") if hasattr(dataset.options, name)]
+        maker = f"give it one by datasets.{key}.options.{makers[0]}, or " if makers else ""
+        raise MmjsdError(f"{store.path}: has no split {split} to judge on; {maker}set evaluation.split: test")
+    if fault := shortage(store, CLUSTERS, split):
         raise MmjsdError(f"{store.path}: {fault}; give datasets.{key} a source that has more")
     return store

@@ -62,7 +62,7 @@ def draw_run(
         name: partial(_drawn, entry, shown._replace(given=entry.given)) for name, entry in figures.items()
     }
     data = "stand-in data" if store.params.get("source") == "standin" else "real data"
-    about = f"{trained.name}, seed {trained.seed}; {data}."
+    about = f"{trained.name}, seed {trained.seed}; {data}{_judged(metrics)}."
     draw_all(folder / "figures", makers, trained.seed, about)
 
 
@@ -101,7 +101,9 @@ def draw_dataset(
         name: partial(entry.load(), compared._replace(swept=entry.swept))
         for name, entry in dataset_figures(embedding, sweeps, labels=labels).items()
     }
-    draw_all(folder, makers, 0, "Stand-in data." if source == "standin" else "Real data.")
+    data = "Stand-in data" if source == "standin" else "Real data"
+    first = next(iter(compared.metrics.values()))[0]  # all runs are judged alike
+    draw_all(folder, makers, 0, f"{data}{_judged(first)}.")
 
 
 def draw_samples(path: Path, model: MultimodalVAE, seed: int) -> None:
@@ -121,6 +123,12 @@ def draw_samples(path: Path, model: MultimodalVAE, seed: int) -> None:
         print(f"{path}: not drawn ({error.strerror})", file=sys.stderr, flush=True)
     finally:
         model.train()
+
+
+def _judged(metrics: Mapping[str, Any]) -> str:
+    """Say what stands in for the test samples, if anything does."""
+    split = metrics.get("meta/split", "test")
+    return "" if split == "test" else f", split {split} in place of test"
 
 
 def _drawn(entry: Entry, shown: Shown) -> Drawn:

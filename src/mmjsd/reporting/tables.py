@@ -141,6 +141,8 @@ def sections(
             if row["dataset"] == dataset:
                 measured.setdefault(row["run"], []).append(values)
         source = _SOURCES.get(first["source"], f"the files in `{first['source']}`.")
+        judged = next(iter(measured.values()))[0].get("meta/split", "test")
+        source += f" Runs are judged on the split `{judged}`."
         if seeds > 1:
             source += f" Values are mean ± standard deviation over {seeds} seeds."
         known = [entry for entry in literature if any(_is_of(entry, row) for row in of_dataset)]

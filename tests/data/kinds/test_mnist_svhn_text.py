@@ -181,6 +181,31 @@ def test_first_rows_of_each_class_are_kept_in_source_order(official: Path, tmp_p
         np.testing.assert_array_equal(split.modalities[name].data, expected)
 
 
+def test_the_last_rows_of_each_class_validate(
+    official: Path, splits: dict[str, Split], tmp_path: Path
+) -> None:
+    build_from(tmp_path / "x.h5", official, validation_share=0.1)
+    store = read_store(tmp_path / "x.h5")
+    assert list(store.splits) == ["train", "val", "test"]
+    assert store.params["validation_share"] == 0.1
+    for modality in ("mnist", "svhn"):
+        parts = [store.splits[name].modalities[modality] for name in ("train", "val")]
+        rows = [part.data.reshape(10, -1, *part.data.shape[1:]) for part in parts]
+        assert [part.shape[1] for part in rows] == [30, 3]
+        whole = splits["train"].modalities[modality].data
+        np.testing.assert_array_equal(np.concatenate(rows, 1).reshape(whole.shape), whole)
+    assert len(store.splits["val"].pairs) == 10 * 3 * 20
+    test_pairs_agree_in_class(store.splits)
+
+
+def test_without_validation_the_store_is_as_before(official: Path, tmp_path: Path) -> None:
+    build_from(tmp_path / "x.h5", official, validation_share=0.0)
+    build_from(tmp_path / "y.h5", official)
+    assert sha256_file(tmp_path / "x.h5") == sha256_file(tmp_path / "y.h5")
+    with pytest.raises(MmjsdError, match=r"33 usable rows of 0 are too few for a val split; change valid"):
+        build_from(tmp_path / "x.h5", official, validation_share=0.01)
+
+
 def test_same_seed_same_bytes_in_another_folder_a_second_later(tmp_path: Path) -> None:
     for folder, seed in (("a", 1), ("b", 1), ("c", 2)):
         build(

@@ -56,6 +56,7 @@ def build(
     seed: int,
     max_per_class: Annotated[int, Field(ge=2, le=10**6)] = 10000,
     pairs_per_sample: Annotated[int, Field(gt=0, le=100)] = 20,
+    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0,
     standin_train: ImageCount = 10000,
     standin_test: ImageCount = 2000,
 ) -> None:
@@ -72,6 +73,8 @@ def build(
         seed: Seed of the stand-in and of the pairing.
         max_per_class: Rows of a class used per split, at most.
         pairs_per_sample: How often each row is paired.
+        validation_share: Share of the rows used of a class that is split off the training split as the split
+            val, the last ones; 0: there is no such split.
         standin_train: Training images of each stand-in source.
         standin_test: Test images of each stand-in source.
 
@@ -89,12 +92,19 @@ def build(
     plain = {name.removesuffix(".gz"): path for name, path in files.items()}
     rng = np.random.default_rng(seed)
     splits = {}
-    for split in _SPLITS:
-        images, labels, house_numbers = (plain[name] for name in (*mnist.FILES[split], svhn.FILES[split]))
-        splits[split] = _matched((images, labels, house_numbers), split, rng, max_per_class, pairs_per_sample)
+    parts = {"train": (0.0, 1 - validation_share), "test": (0.0, 1.0)}
+    parts |= {"val": (1 - validation_share, 1.0)} if validation_share else {}
+    for split, part in parts.items():
+        source_split = "train" if split == "val" else split
+        names = (*mnist.FILES[source_split], svhn.FILES[source_split])
+        images, labels, house_numbers = (plain[name] for name in names)
+        splits[split] = _matched(
+            (images, labels, house_numbers), split, part, rng, max_per_class, pairs_per_sample
+        )
     options: dict[str, Any] = {
         "max_per_class": max_per_class,
         "pairs_per_sample": pairs_per_sample,
+        **({"validation_share": validation_share} if validation_share else {}),
         "standin_train": standin_train,
         "standin_test": standin_test,
     }
@@ -111,9 +121,17 @@ def build(
 
 
 def _matched(
-    files: tuple[Path, Path, Path], split: str, rng: np.random.Generator, max_per_class: int, times: int
+    files: tuple[Path, Path, Path],
+    split: str,
+    part: tuple[float, float],
+    rng: np.random.Generator,
+    max_per_class: int,
+    times: int,
 ) -> Split:
-    """Match the images of one split by class; the files are MNIST's images and labels, and SVHN's."""
+    """Match the images of one split by class; the files are MNIST's images and labels, and SVHN's.
+
+    The part is where among the rows of a class those of the split begin and end, as shares.
+    """
     read = {"mnist": mnist.read_mnist(*files[:2]), "svhn": svhn.read_svhn(files[2])}
     words, word_labels = word_table()
     rows: dict[str, list[NDArray[np.int64]]] = {modality: [] for modality in read}
@@ -123,9 +141,15 @@ def _matched(
         for file, there in zip(files[1:], of_digit, strict=True):
             if not len(there):
                 raise MmjsdError(f"{file}: has no {digit} for the {split} split; {REPLACE}")
-        n = min(max_per_class, *map(len, of_digit))
+        used_rows = min(max_per_class, *map(len, of_digit))
+        first, last = (round(share * used_rows) for share in part)
+        if (n := last - first) < 1:
+            raise MmjsdError(
+                f"{files[2]}: {used_rows} usable rows of {digit} are too few for a {split} split; change "
+                "validation_share"
+            )
         for modality, there in zip(read, of_digit, strict=True):
-            rows[modality].append(there[:n])
+            rows[modality].append(there[first:last])
         # row r of both tables is of this class for start <= r < start + n
         orders = [rng.permuted(np.tile(np.arange(n), (times, 1)), axis=1).ravel() + start for _ in of_digit]
         texts = rng.choice(np.flatnonzero(word_labels == digit), times * n)
