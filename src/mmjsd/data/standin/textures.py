@@ -10,13 +10,14 @@ __all__ = ["textures"]
 
 _SIZE = 256
 
-#: Of each picture, RGB along its pattern: far from grey, of which an inverted digit would not stand out.
+#: Of each picture, RGB along its pattern. No channel crosses the middle: on ground as often dark as bright,
+#: inverted digits are on average invisible, and models learn the pattern long before they see a digit.
 _PALETTES = (
-    ((10, 30, 90), (30, 110, 200), (170, 225, 250)),  # clouds
-    ((60, 15, 5), (205, 70, 20), (250, 215, 60)),  # grain
-    ((5, 50, 25), (45, 190, 70), (215, 250, 170)),  # ripples
-    ((70, 5, 75), (225, 40, 150), (255, 200, 225)),  # cells
-    ((25, 20, 15), (75, 50, 40), (235, 225, 200)),  # weave
+    ((10, 60, 150), (40, 85, 200), (95, 110, 250)),  # clouds
+    ((150, 60, 5), (205, 85, 20), (250, 110, 60)),  # grain
+    ((5, 150, 25), (45, 190, 50), (90, 245, 100)),  # ripples
+    ((150, 5, 150), (210, 40, 180), (250, 100, 225)),  # cells
+    ((10, 8, 5), (50, 40, 30), (105, 95, 80)),  # weave
 )
 
 
