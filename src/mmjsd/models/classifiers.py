@@ -24,7 +24,7 @@ __all__ = ["Classifier", "held_out", "load_classifier", "train_classifier"]
 BATCH_SIZE = 128
 FIRST = 3
 """Epochs of the first cycle of the learning rate; each further one has twice those of the one before."""
-LEAST = 60
+LEAST = 100
 """Steps of a cycle at least: few rows (text) need more passes for as many steps."""
 FEWEST = 20
 """Rows of a class of which a tenth is held out; of fewer none can be spared."""
@@ -66,6 +66,7 @@ def train_classifier(
     The learning rate rises, and falls to nothing, in cycles, each twice as long as the one before
     (I. Loshchilov and F. Hutter, ICLR 2017), until one of them does not better the score on rows that are
     held out. The weights that are kept are those with the best score there; of equal ones, the least loss.
+    Where no row can be spared the loss of those that it learns decides, for of them it soon scores all.
 
     metrics.json holds its score on the rows of the test split, by the measure of the scorer of its labels.
 
@@ -92,7 +93,6 @@ def train_classifier(
     rows, labels = _resident(train.modalities[modality], place)
     aside = held_out(labels.cpu().numpy(), seed)
     learnt = torch.tensor(np.flatnonzero(~aside), device=place)
-    # too few to spare any are told apart by themselves
     checked = torch.tensor(np.flatnonzero(aside), device=place) if aside.any() else learnt
     scorer = scorer_of(labels, store.classes)
     classifier = Classifier(spec, len(store.classes)).to(place)
@@ -124,16 +124,15 @@ def train_classifier(
                     optimiser.step()
                     schedule.step()
             logits = _logits(classifier.eval(), kind, rows[checked])
-            score = scorer.score(logits, labels[checked]).value
-            # of attributes that no such row has there is no precision
-            now = (score if math.isfinite(score) else 0.0, -scorer.loss(logits, labels[checked]).item())
+            negated = -scorer.loss(logits, labels[checked]).item()
+            score = scorer.score(logits, labels[checked]).value if aside.any() else math.nan
+            scored = math.isfinite(score)  # of attributes that no such row has there is no precision
+            now = (score if scored else negated, negated)
             if not kept or now > best:
                 best, kept = now, {name: value.clone() for name, value in classifier.state_dict().items()}
-            print(
-                f"classifier of {modality}: epoch {epoch} of {epochs} at most, held-out "
-                f"{scorer.measure.replace('_', ' ')} {now[0]:.4f}, loss {-now[1]:.4f}",
-                flush=True,
-            )
+            seen = f"held-out {scorer.measure.replace('_', ' ')} {score:.4f}, " if scored else ""
+            progress = f"epoch {epoch} of {epochs} at most, {seen}loss {-negated:.4f}"
+            print(f"classifier of {modality}: {progress}", flush=True)
         done, length = done + length, 2 * length
         if not before[0] < best[0] < 1:
             break
