@@ -42,7 +42,7 @@ def mixture_sampler(train: UnimodalPosteriors, components: int, seed: int) -> Sa
             f"all modalities, and there are {len(samples)}; ask for fewer"
         )
     torch.manual_seed(seed)
-    latents = train.posterior(modalities, samples).rsample().double().cpu().numpy()
+    latents = train.posterior(modalities, samples).rsample().cpu().double().numpy()
     fitted = GaussianMixture(components, reg_covar=1e-5, random_state=seed).fit(latents)
     weights, means, covariances = map(torch.from_numpy, (fitted.weights_, fitted.means_, fitted.covariances_))
     factors = torch.linalg.cholesky(covariances).float().to(model.device)

@@ -135,7 +135,7 @@ def r_squared(predicted: "Tensor", x: "Tensor") -> NDArray[np.float64]:
     from sklearn.metrics import r2_score  # slow to import
 
     found = np.full(x.shape[1], np.nan)
-    true, told = (t.double().cpu().numpy() for t in (x, predicted))
+    true, told = (t.cpu().double().numpy() for t in (x, predicted))
     if (varies := np.any(true != true[:1], axis=0)).any():
         found[varies] = r2_score(true[:, varies], told[:, varies], multioutput="raw_values")
     return found

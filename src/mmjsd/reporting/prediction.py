@@ -35,7 +35,7 @@ def true_and_predicted(shown: Shown) -> Drawn:
         best_first = best_first[: max(1, int(np.isfinite(scores).sum()))]
         ranks = np.linspace(0, len(best_first) - 1, min(_SCATTERS, len(best_first)))
         x, y = (
-            shown.trained.model.in_units({name: values})[name].double().cpu().numpy()
+            shown.trained.model.in_units({name: values})[name].cpu().double().numpy()
             for values in (true, told)
         )
         for ax, column in zip(line, best_first[np.round(ranks).astype(int)], strict=False):
