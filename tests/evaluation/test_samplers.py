@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from mmjsd.data.batches import ResidentSplit
+from mmjsd.data.store import Split, Table, modalities_of
 from mmjsd.distributions import Gaussian
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.embeddings import classifier_embedding
+from mmjsd.evaluation.latents import UnimodalPosteriors
+from mmjsd.evaluation.quality import qualities
 from mmjsd.evaluation.samplers import mixture_sampler
 from mmjsd.evaluation.trained import load_trained
 from mmjsd.reporting.generate import generate_picture
+from mmjsd.training.model_file import build
+from support.samples import make_run
 
 
 class Apart:
@@ -37,6 +44,18 @@ def test_samples_lie_where_the_posteriors_of_training_samples_do(store, results)
     assert drawn[~above].std(0) == pytest.approx(np.exp(-2) * np.ones(model.shared_latent), abs=0.03)
     again = mixture_sampler(Apart(model), 2, seed=1)(4000)
     assert torch.equal(drawn, again)
+
+
+def test_of_vectors_and_learnt_weights_it_can_be_fitted_and_judged():
+    """A model of parameters alone has no gradient there, and without images there is no quality."""
+    rng = np.random.default_rng(0)
+    tables = {name: Table("vector", rng.standard_normal((20, 3), np.float32)) for name in ("a", "b")}
+    split = Split(tables, np.repeat(np.arange(20, dtype=np.int32)[:, None], 2, axis=1))
+    model = build(modalities_of(split), make_run(learn_weights=True)).model
+    test = UnimodalPosteriors(model, ResidentSplit(split, model.device))
+    sampler = mixture_sampler(test, 2, seed=1)
+    assert sampler(5).shape == (5, model.shared_latent)
+    assert qualities(classifier_embedding({}), test, {"random": None, "random_mixture": sampler}, 10) == {}
 
 
 def test_refuses_more_components_than_samples(store, results):

@@ -126,18 +126,20 @@ def qualities(
     images = tuple(
         name for name, m in model.modalities.items() if m.kind == "image" and len(test.complete((name,)))
     )
+    if not images:
+        return {}
     real = {}
     for name in images:
         rows = test.complete((name,))
         _, first = np.unique(test.columns[name][rows].cpu().numpy(), return_index=True)
         chosen = rows[torch.as_tensor(np.sort(first)[:count], device=rows.device)]
         real[name] = torch.cat([embed(name, test.inputs(name, part)) for part in chosen.split(512)])
-    most = max(map(len, real.values()), default=0)
+    most = max(map(len, real.values()))
     found = {}
     for given, condition in conditions.items():
         if isinstance(condition, tuple):
             samples = test.complete(condition)[:most]
-            if images and len(samples) < CLUSTERS:
+            if len(samples) < CLUSTERS:
                 few = f"{len(samples)} test samples have {given}"
                 print(f"quality: {few}, {CLUSTERS} are needed to compare images: left out", flush=True)
                 continue

@@ -221,7 +221,7 @@ class MultimodalVAE(nn.Module):
         learnt = self.learnt_weights()
         if learnt is not None:
             names = list(self.modalities)
-            weights = learnt[[names.index(name) for name in subset]]
+            weights = learnt.detach()[[names.index(name) for name in subset]]
             return weights / weights.sum()
         weights = torch.tensor([self.weights[name] for name in subset])
         if not weights.sum() > 0:
