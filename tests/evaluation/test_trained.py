@@ -44,7 +44,7 @@ def test_classifiers_are_loaded_with_what_they_score(store, results, tmp_path):
 def test_metrics_and_figures_are_of_the_same_subsets(tmp_path, which, number):
     """Of six modalities."""
     rng = np.random.default_rng(0)
-    names = [f"m{index}" for index in range(6)]
+    names = tuple(f"m{index}" for index in range(6))
     pairs = np.repeat(np.arange(20, dtype=np.int32)[:, None], 6, axis=1)
     tables = {name: Table("vector", rng.standard_normal((20, 3), np.float32)) for name in names}
     split = Split(tables, pairs)
