@@ -95,7 +95,7 @@ def test_a_metric_does_not_depend_on_the_others(store, results, tmp_path):
         found.append(json.loads((folder / "metrics.json").read_bytes()))
     first, second = ({k: v for k, v in m.items() if k.startswith(("likelihood", "repr"))} for m in found)
     assert first == second
-    assert len(first) == 2 * 8 + 2 * 7 * 4
+    assert len(first) == 2 * (8 + 3) + 2 * 7 * 4
     changed = [m["quality/prd_f8/random/svhn"] for m in found]
     assert changed[0] != changed[1]
 

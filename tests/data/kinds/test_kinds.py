@@ -91,6 +91,7 @@ EXPECTED = {
     "mnist_svhn_text": {
         "max_per_class": (10000, {"type": "integer", "minimum": 2, "maximum": 10**6}),
         "pairs_per_sample": (20, {"type": "integer", "exclusiveMinimum": 0, "maximum": 100}),
+        "validation_share": (0.0, {"type": "number", "minimum": 0, "maximum": 0.5}),
         "standin_train": (10000, {"type": "integer", "minimum": 20, "maximum": 500_000}),
         "standin_test": (2000, {"type": "integer", "minimum": 20, "maximum": 500_000}),
     },
@@ -105,6 +106,8 @@ EXPECTED = {
 TEXTS = {
     "max_per_class": "Rows of a class used per split, at most.",
     "pairs_per_sample": "How often each row is paired.",
+    "validation_share": "Share of the rows used of a class that is split off the training split as the split "
+    "val, the last ones; 0: there is no such split.",
     "standin_train": "Training images of each stand-in source.",
     "standin_val": "Validation images of the stand-in of CelebA.",
     "standin_test": "Test images of each stand-in source.",
