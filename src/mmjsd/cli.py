@@ -138,11 +138,8 @@ def _generate(arguments: argparse.Namespace) -> None:
     given = dict(arguments.given)
     if len(given) < len(arguments.given):
         raise MmjsdError("--given: one modality is given twice; give each once")
-    generate_picture(
-        arguments.folder,
-        given,
-        **{name: getattr(arguments, name) for name in ("n", "out", "seed", "sampler")},
-    )
+    n, out, seed, sampler = arguments.n, arguments.out, arguments.seed, arguments.sampler
+    generate_picture(arguments.folder, given, n=n, out=out, seed=seed, sampler=sampler)
 
 
 def _impute(arguments: argparse.Namespace) -> None:

@@ -107,9 +107,12 @@ def random_samples(
 
     Their shared latents are from the sampler, or from the prior without one.
     """
+
+    def of_prior(number: int) -> Tensor:
+        return Gaussian.standard(number, model.shared_latent, device=model.device).rsample()
+
     for chunk in torch.arange(count).split(CHUNK):
-        prior = Gaussian.standard(len(chunk), model.shared_latent, device=model.device)
-        yield from _generated(model, sampler(len(chunk)) if sampler else prior.rsample(), targets)
+        yield from _generated(model, (sampler or of_prior)(len(chunk)), targets)
 
 
 def _generated(

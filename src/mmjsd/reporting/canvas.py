@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 import torch
@@ -18,11 +18,15 @@ from mmjsd.modalities import CELL, Modality, kind_of
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.catalogue import CAPTIONS
 
+if TYPE_CHECKING:  # scipy.stats is slow to import
+    from mmjsd.reporting.verdicts import Measured
+
 __all__ = [
     "Drawn",
     "colours",
     "draw",
     "draw_all",
+    "draw_line",
     "house_style",
     "name_lines",
     "note",
@@ -111,6 +115,22 @@ def name_lines(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> 
     figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(names) // columns))
     figure.legend(handles, names, loc="outside lower center", ncols=columns)
     return ""
+
+
+def draw_line(ax: Axes, points: "Mapping[float, Measured]", colour: str, name: str) -> None:
+    """Draw a metric of a run against numbers: a line through its means, with bars of its spread."""
+    ax.errorbar(
+        list(points),
+        [point.mean for point in points.values()],
+        [point.spread for point in points.values()],
+        color=colour,
+        lw=1.2,
+        marker="o",
+        ms=3,
+        capsize=2,
+        elinewidth=0.8,
+        label=name,
+    )
 
 
 def note(title: str, text: str) -> Drawn:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from mmjsd.evaluation.presentation import headline, is_better_the_less, with_summaries
 from mmjsd.params.sweeps import written
-from mmjsd.reporting.canvas import Drawn, colours, name_lines, note
+from mmjsd.reporting.canvas import Drawn, colours, draw_line, name_lines, note
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.verdicts import Measured, bars_of, over_seeds
 
@@ -43,18 +43,7 @@ def against(compared: Compared) -> Drawn:
         for colour, (label, of_group) in zip(colours(len(groups)), groups.items(), strict=True):
             points = [(runs[run][key], seeds[run]) for run in of_group if seeds[run].values]
             points.sort(key=lambda point: point[0])
-            ax.errorbar(
-                [x for x, _ in points],
-                [found.mean for _, found in points],
-                [found.spread for _, found in points],
-                color=colour,
-                lw=1.2,
-                marker="o",
-                ms=3,
-                capsize=2,
-                elinewidth=0.8,
-                label=label,
-            )
+            draw_line(ax, dict(points), colour, label)
         ax.set_title(title)
         ax.set_xlabel(key)
         _scale(ax, xs)

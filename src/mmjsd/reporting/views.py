@@ -5,7 +5,7 @@ import statistics
 import matplotlib
 from matplotlib.figure import Figure
 
-from mmjsd.reporting.canvas import Drawn, colours, name_lines, note
+from mmjsd.reporting.canvas import Drawn, colours, draw_line, name_lines, note
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.verdicts import bars_of, over_seeds
 
@@ -27,21 +27,10 @@ def coherence(compared: Compared) -> Drawn:
     figure = Figure(figsize=(8.6, 3.2), layout="constrained")
     ax = figure.subplots()
     palette = colours(len(compared.metrics))
-    for place, (colour, of_run) in enumerate(zip(palette, compared.metrics.values(), strict=True)):
+    for place, (colour, (run, of_run)) in enumerate(zip(palette, compared.metrics.items(), strict=True)):
         aside = _SPREAD * ((place + 0.5) / len(palette) - 0.5)
         of_sizes = ((size + aside, over_seeds(of_run, f"{_KEY}{size}")) for size in sizes)
-        points = {x: point for x, point in of_sizes if point.values}
-        ax.errorbar(
-            list(points),
-            [point.mean for point in points.values()],
-            [point.spread for point in points.values()],
-            color=colour,
-            lw=1.2,
-            marker="o",
-            ms=3,
-            capsize=2,
-            elinewidth=0.8,
-        )
+        draw_line(ax, {x: point for x, point in of_sizes if point.values}, colour, run)
     # all runs of a dataset have the same
     judges = [value for key, value in measured[0].items() if key.startswith("classifier/")]
     of_judges = ""
