@@ -97,6 +97,13 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(describe_differences(pipeline.comparable(chosen, *arguments.test), arguments.metric))
 
 
+def _results(arguments: argparse.Namespace) -> None:
+    from mmjsd.reporting.results import write_results
+
+    write_results(pipeline.study(params.load(arguments.params), arguments.params), arguments.page)
+    print(f"{arguments.page}: has the results of {arguments.params}")
+
+
 def _init(arguments: argparse.Namespace) -> None:
     project.begin(arguments.folder)
     print(
@@ -194,6 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--test", nargs=2, metavar=("RUN_A", "RUN_B"), help=text)
     text = "of --test: this one, as metrics.json has it (may be given several times; default: the headline)"
     compare.add_argument("--metric", action="append", default=[], metavar="KEY", help=text)
+    text = "write what the runs of a parameter file show into a page of results"
+    page = command(commands, "results", _results, text, shared)
+    page.add_argument("--page", type=Path, default=Path("docs/results.md"), metavar="FILE.md")
     info = command(groups["data"], "info", _info, "check a store and print what is in it")
     info.add_argument("file", type=Path, metavar="FILE")
 

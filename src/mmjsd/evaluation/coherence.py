@@ -33,6 +33,7 @@ READING = (
 HEADLINE = {
     "conditional coherence, mean": "coherence/conditional/mean",
     "random coherence": "coherence/random",
+    "random coherence, from a mixture": "coherence/random_mixture",
 }
 
 

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.pipeline.step import Step
-from mmjsd.pipeline.steps import STEPS, Evaluate
+from mmjsd.pipeline.steps import PUBLISHED, STEPS, Compare, Evaluate, Train
+from mmjsd.provenance.records import read_record
 
-__all__ = ["STEPS", "Step", "comparable", "gpus", "steps"]
+if TYPE_CHECKING:  # slow to import
+    from mmjsd.reporting.results import Study
+
+__all__ = ["STEPS", "Step", "comparable", "gpus", "steps", "study"]
 
 
 def steps(params: Params, options: Mapping[str, Any] | None = None) -> list[Step]:
@@ -37,6 +41,32 @@ def comparable(params: Params, first: str, second: str) -> dict[str, list[Path]]
             if not step.path(name).is_file():
                 raise MmjsdError(f"{step.path(name)}: not there yet; `mmjsd {step.name}` makes it")
     return {run: [step.path() for step in steps] for run, steps in found.items()}
+
+
+def study(params: Params, file: Path) -> "Study":
+    """Collect what the page of results says of a parameter file, all of whose runs have been evaluated.
+
+    Raises:
+        MmjsdError: a run is not evaluated, or was with other parameters, or a store is damaged.
+    """
+    from mmjsd.data.store import read_store
+    from mmjsd.reporting.results import Study
+    from mmjsd.reporting.tables import read_published
+
+    remedy = f"`snakemake --cores all --configfile {file}` makes it"
+    rows = Compare(params).rows()
+    for row in rows:
+        for step in (kind(params, run=row["run"], seed=row["seed"]) for kind in (Train, Evaluate)):
+            record = step.product.record
+            if not record.is_file():
+                raise MmjsdError(f"{record}: not there yet; {remedy}")
+            if read_record(record)["params"] != step.product.params:
+                raise MmjsdError(f"{record}: was made with other parameters than {file} has; {remedy} again")
+    stores = {row["dataset"]: read_store(Path("data") / f"{row['dataset']}.h5") for row in rows}
+    sizes = {
+        key: {name: len(split.pairs) for name, split in store.splits.items()} for key, store in stores.items()
+    }
+    return Study(file, rows, params.sweeps, sizes, read_published(PUBLISHED))
 
 
 def gpus(device: str, *, elsewhere: bool = False) -> int:

@@ -13,12 +13,24 @@ from mmjsd.params.reading import read_yaml
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.verdicts import best, meaning_of_bold, over_seeds, written
 
-__all__ = ["Section", "Table", "compare", "headline_of", "read_published", "sections"]
+__all__ = [
+    "SOURCES",
+    "Section",
+    "Table",
+    "compare",
+    "duration",
+    "headline_of",
+    "judges_of",
+    "markdown",
+    "read_published",
+    "sections",
+]
 
-_SOURCES = {
+SOURCES = {
     "standin": "**generated stand-in data**. No number here is a result on the real data.",
     "download": "the official files.",
 }
+"""What data are, by where they come from, as a sentence."""
 
 _Metrics = dict[str, Any]
 
@@ -140,7 +152,7 @@ def sections(
         for row, values in zip(rows, metrics, strict=True):
             if row["dataset"] == dataset:
                 measured.setdefault(row["run"], []).append(values)
-        source = _SOURCES.get(first["source"], f"the files in `{first['source']}`.")
+        source = SOURCES.get(first["source"], f"the files in `{first['source']}`.")
         judged = next(iter(measured.values()))[0].get("meta/split", "test")
         source += f" Runs are judged on the split `{judged}`."
         if seeds > 1:
@@ -168,7 +180,7 @@ def _headline(measured: Mapping[str, list[_Metrics]], sweeps: Mapping[str, str])
         if any(cells := _compared(summaries, key)):
             columns[title] = cells
     seconds = [over_seeds(found, "meta/train_seconds") for found in measured.values()]
-    times = [_duration(run.mean) if run.values else "" for run in seconds]
+    times = [duration(run.mean) if run.values else "" for run in seconds]
     shown = ["sweep"] if any(sweeps.values()) else []
     rows = [
         [run, *(sweeps[run] for _ in shown), *(cells[index] for cells in columns.values()), times[index]]
@@ -187,7 +199,7 @@ def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterat
     everything = [metrics for found in measured.values() for metrics in found]
     keys = dict.fromkeys(key for metrics in everything for key in metrics)
     embedding = next((m["meta/embedding"] for m in everything if "meta/embedding" in m), "")
-    judges = _judges(everything[0])
+    judges = judges_of(everything[0])
     sources = list(dict.fromkeys(entry["source"] for entry in known))
 
     def papers(key: str) -> str:
@@ -222,7 +234,7 @@ def _notes(known: list[dict], standin: bool) -> list[str]:
 
 
 def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
-    judges = _judges(next(iter(measured.values()))[0])  # all runs of a dataset have the same
+    judges = judges_of(next(iter(measured.values()))[0])  # all runs of a dataset have the same
     if not judges:
         return (
             "The data have no labels: representation, coherence and all that classifiers judge are left out."
@@ -230,7 +242,7 @@ def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
     return f"{judges[:1].upper()}{judges[1:]}."
 
 
-def _judges(metrics: _Metrics) -> str:
+def judges_of(metrics: _Metrics) -> str:
     """Say how good the classifiers are on real data, and so what coherence at most is to be expected."""
     scores: dict[str, list[str]] = {}
     for key, value in metrics.items():
@@ -251,7 +263,8 @@ def _compared(measured: Mapping[str, list[_Metrics]], key: str) -> list[str]:
     return [f"**{cell}**" if among else cell for cell, among in zip(cells, bold, strict=True)]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write a time in the unit that fits it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -267,16 +280,17 @@ def _markdown(found: Sequence[Section]) -> str:
         parts += [
             f"## {section.dataset} ({section.kind})",
             f"Data: {section.source}",
-            _rows(section.headline),
+            markdown(section.headline),
             section.bold,
             section.classifiers,
         ]
         for title, reading, table in section.groups:
-            parts += [f"### {title}", reading, _rows(table)]
+            parts += [f"### {title}", reading, markdown(table)]
         parts.append("\n\n".join(section.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def _rows(table: Table) -> str:
+def markdown(table: Table) -> str:
+    """Write a table as Markdown has it, numbers to the right."""
     lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1), *table.rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

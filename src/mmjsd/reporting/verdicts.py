@@ -53,6 +53,14 @@ class Measured(NamedTuple):
             return statistics.stdev(self.values)
         return math.nan if self.error is None else self.error
 
+    @property
+    def margin(self) -> float:
+        """Half of the interval of the mean, with the confidence LEVEL; NaN if nothing tells it."""
+        number = len(self.values)
+        if number > 1:
+            return float(stats.t.ppf((1 + LEVEL) / 2, number - 1)) * self.spread / math.sqrt(number)
+        return float(stats.norm.ppf((1 + LEVEL) / 2)) * self.spread
+
 
 def over_seeds(of_seeds: Sequence[Mapping[str, Any]], key: str) -> Measured:
     """Collect a metric of a run from the metrics of its seeds."""

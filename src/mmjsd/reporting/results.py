@@ -1,0 +1,339 @@
+"""The page of results: what a study asked, what it was made with, its numbers and what these settle."""
+
+import math
+import re
+import statistics
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.presentation import headline, is_better_the_less, with_summaries
+from mmjsd.params.sweeps import written
+from mmjsd.provenance.files import atomic_write
+from mmjsd.provenance.records import read_record
+from mmjsd.reporting.tables import SOURCES, Table, duration, judges_of, markdown
+from mmjsd.reporting.verdicts import LEVEL, Measured, best, difference, digits_of, over_seeds
+
+__all__ = ["Study", "write_results"]
+
+_BEGINNING = """# Results
+
+Studies of this repository, each made by the commands above its tables. `mmjsd results` writes this page from
+the metrics files of the runs, and nothing here is typed. Values are means over the seeds ± half of their 95 %
+interval (Student's t on the seeds; of one seed that of the test samples, which does not show how training
+varies). Bold: the best of a column, and all that Welch's t-test cannot tell from it (95 %, adjusted for the
+number of runs by Holm); where nothing is bold, nothing tells runs apart. What each number means:
+[numbers.md](numbers.md).
+"""
+
+_Metrics = dict[str, Any]
+
+
+class Study(NamedTuple):
+    """The runs of a parameter file."""
+
+    file: Path
+    """Its leading comment says what is asked, and the command."""
+    rows: Sequence[Mapping[str, Any]]
+    """One a run and seed, as of :func:`mmjsd.reporting.tables.compare`."""
+    sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Sweep -> run -> varied key -> value."""
+    sizes: Mapping[str, Mapping[str, int]]
+    """Dataset -> split -> number of samples."""
+    published: Sequence[Mapping[str, Any]]
+    """Values from papers, as of :func:`mmjsd.reporting.tables.read_published`."""
+
+
+class _Group(NamedTuple):
+    """Runs of one table: a row each, or rows and columns where they differ in several keys."""
+
+    title: str
+    runs: dict[str, tuple[str, str]]
+    """Run -> what its row and column are called."""
+
+
+def write_results(study: Study, page: Path) -> None:
+    """Put a study into the page of results, in the place of what the page says of its parameter file.
+
+    Args:
+        study: whose runs have all been evaluated.
+        page: a Markdown file, or where there is to be one.
+
+    Raises:
+        MmjsdError: metrics are missing or damaged, or the file or the page is not as it should be.
+    """
+    place = study.file.as_posix()
+    begin, end = f"<!-- {place} -->\n", f"<!-- end of {place} -->\n"
+    section = begin + "\n".join(_section(study)) + end
+    before = page.read_text(encoding="utf-8") if page.exists() else _BEGINNING
+    head, found, rest = before.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if found and not closed:
+        raise MmjsdError(f"{page}: has no line `{end.strip()}`; add it after what the page says of that file")
+    atomic_write(page, head + section + tail if found else f"{before.rstrip()}\n\n{section}")
+
+
+def _section(study: Study) -> Iterator[str]:
+    lines, commands = _heading(study.file)
+    title, _, text = " ".join(lines).partition(": ")
+    yield f"## {title[:1].upper()}{title[1:]}\n"
+    yield f"{text[:1].upper()}{text[1:]}\n"
+    name = f"uv run mmjsd results --params {study.file.as_posix()}"
+    yield "\n".join(f"    {command}" for command in (*commands, name)) + "\n"
+    metrics: dict[str, list[_Metrics]] = {}
+    for row in study.rows:
+        metrics.setdefault(row["run"], []).append(with_summaries(read_metrics(Path(row["metrics"]))))
+    yield f"{_made(study.rows)} {_times(metrics)}\n"
+    for dataset in dict.fromkeys(row["dataset"] for row in study.rows):
+        of_dataset = [row for row in study.rows if row["dataset"] == dataset]
+        yield f"{_data(study, of_dataset, metrics[of_dataset[0]['run']])}\n"
+    for group in _groups(study):
+        yield f"### {group.title}\n"
+        of_group = {run: metrics[run] for run in group.runs}
+        if len({column for _, column in group.runs.values()}) > 1:
+            yield from _crossed(group, of_group)
+        else:
+            yield from _side_by_side(group, of_group)
+            yield from _by_views(study, group, of_group)
+
+
+# --- what it is -------------------------------------------------------------------------------------------
+
+
+def _heading(file: Path) -> tuple[list[str], list[str]]:
+    """What the comment at the beginning of a parameter file says, and the commands in it."""
+    lines, commands = list[str](), list[str]()
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line[1:]
+        if text.startswith("   "):
+            commands.append(text.strip())
+        elif not text.startswith(" yaml-language-server"):
+            lines.append(text.strip())
+    if not commands or ": " not in " ".join(lines):
+        raise MmjsdError(
+            f"{file}: must begin with a comment `# TITLE: what the study asks.` and the command that makes "
+            "it, indented by three spaces"
+        )
+    return lines, commands
+
+
+def _made(rows: Iterable[Mapping[str, Any]]) -> str:
+    """From which code, with which library and on what machine."""
+    made = [read_record(Path(row["folder"]) / "evaluation.record.json")["made"] for row in rows]
+
+    def each(write: Any) -> str:
+        return " and ".join(dict.fromkeys(filter(None, map(write, made))))
+
+    def commit(of: Mapping[str, str]) -> str:
+        changed = " with changes" if of.get("git.dirty") == "true" else ""
+        return f"`{of['git.commit'][:7]}`{changed}" if "git.commit" in of else ""
+
+    def machine(of: Mapping[str, str]) -> str:
+        gpu = f", {of['machine.gpu']}" if "machine.gpu" in of else ""
+        return f"{of['machine.processor']} ({of['machine.cores']} cores){gpu}"
+
+    commits = each(commit)
+    return (
+        f"{f'Commit {commits}, ' if commits else ''}PyTorch {each(lambda of: of['version.torch'])}, "
+        f"{each(machine)}."
+    )
+
+
+def _times(metrics: Mapping[str, Sequence[_Metrics]]) -> str:
+    """How long a run takes."""
+    seeds = [of_seed for of_run in metrics.values() for of_seed in of_run]
+    parts = []
+    for what, key in (("trained", "meta/train_seconds"), ("evaluated", "meta/evaluation_seconds/total")):
+        seconds = [of_seed[key] for of_seed in seeds if key in of_seed]
+        if seconds:
+            parts.append(f"is {what} in {duration(min(seconds))} to {duration(max(seconds))}")
+    of_run = len(seeds) // len(metrics)
+    number = (
+        f"{len(metrics)} runs of {of_run} seeds each" if of_run > 1 else f"{len(metrics)} runs of one seed"
+    )
+    return (
+        f"{number}; one {' and '.join(parts)} (as many at a time as there were cores)." if parts else number
+    )
+
+
+def _data(study: Study, rows: Sequence[Mapping[str, Any]], metrics: Sequence[_Metrics]) -> str:
+    first = rows[0]
+    source = SOURCES.get(
+        first["source"], f"the files in `{first['source']}`, which are not in the repository."
+    )
+    sizes = ", ".join(f"{split} {size:,}" for split, size in study.sizes[first["dataset"]].items())
+    judges = judges_of(metrics[0])
+    return (
+        f"Data `{first['dataset']}` ({first['kind']}): {source} Samples: {sizes}; judged on "
+        f"`{metrics[0].get('meta/split', 'test')}`.{f' {judges[:1].upper()}{judges[1:]}.' if judges else ''}"
+    )
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+def _groups(study: Study) -> Iterator[_Group]:
+    """What is compared: each sweep over several keys, and of each dataset all other runs."""
+    alone = {row["run"]: row["dataset"] for row in study.rows}
+    labels: dict[str, str] = {}
+    for sweep, runs in study.sweeps.items():
+        varied = [
+            key
+            for key in dict.fromkeys(key for values in runs.values() for key in values)
+            if len({values[key] for values in runs.values()}) > 1
+        ]
+        numbers = [key for key in varied if all(_is_number(values[key]) for values in runs.values())]
+        across = next((key for key in (["dataset"] if "dataset" in varied else numbers)), None)
+        if across is None or len(varied) == 1:
+            labels |= {run: _label(values, varied) or run for run, values in runs.items()}
+            continue
+        rows = [key for key in varied if key != across]
+        yield _Group(
+            f"{sweep}, by {across}",
+            {run: (_label(values, rows), written(values[across])) for run, values in runs.items()},
+        )
+        for run in runs:
+            del alone[run]
+    for dataset in dict.fromkeys(alone.values()):
+        runs_of = [run for run in alone if alone[run] == dataset]
+        yield _Group(dataset, {run: (labels.get(run, run), "") for run in runs_of})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _label(values: Mapping[str, Any], keys: Collection[str]) -> str:
+    """Words by themselves, switches by their key where they are on, numbers with their key."""
+    parts = []
+    for key in keys:
+        value = values[key]
+        if isinstance(value, bool):
+            parts += [key] if value else []
+        else:
+            parts.append(f"{key}={written(value)}" if _is_number(value) else str(value))
+    return ", ".join(parts)
+
+
+def _columns(metrics: Mapping[str, Sequence[_Metrics]]) -> dict[str, str]:
+    """Title -> key of what is compared: the headline, also by other posteriors, where runs have it."""
+    keys = {key for of_run in metrics.values() for of_seed in of_run for key in of_seed}
+    columns: dict[str, str] = {}
+    for title, key in headline().items():
+        others = sorted(k for k in keys if k.startswith(f"{key}@"))
+        columns |= {title: key} if key in keys else {}
+        columns |= {f"{title}, by {other.partition('@')[2]}": other for other in others}
+    return columns
+
+
+def _cells(runs: Sequence[Measured], *, less: bool) -> list[str]:
+    """Mean and half of its interval, in bold the best and what cannot be told from it."""
+    digits = digits_of(runs)
+    cells = []
+    for run, bold in zip(runs, best(runs, less=less), strict=True):
+        cell = f"{run.mean:.{digits}f}" if run.values else ""
+        if run.values and math.isfinite(run.margin):
+            cell += f" ± {run.margin:.{digits}f}"
+        cells.append(f"**{cell}**" if bold else cell)
+    return cells
+
+
+def _side_by_side(group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> Iterator[str]:
+    """A row a run and a column a metric, then what each column settles."""
+    names = [row for row, _ in group.runs.values()]
+    columns: dict[str, list[str]] = {}
+    verdicts = []
+    for title, key in _columns(metrics).items():
+        runs = [over_seeds(of_run, key) for of_run in metrics.values()]
+        less = is_better_the_less(key, next(iter(metrics.values()))[0])
+        columns[title] = _cells(runs, less=less)
+        verdicts.append(f"- {title}: {_verdict(names, runs, less=less)}")
+    columns["training time"] = [
+        duration(statistics.median(seconds))
+        if (seconds := over_seeds(of, "meta/train_seconds").values)
+        else ""
+        for of in metrics.values()
+    ]
+    rows = [[name, *cells] for name, *cells in zip(names, *columns.values(), strict=True)]
+    yield f"{markdown(Table(['run', *columns], rows))}\n"
+    yield "\n".join(verdicts) + "\n"
+
+
+def _verdict(names: Sequence[str], runs: Sequence[Measured], *, less: bool) -> str:
+    """Say which is best, what cannot be told from it, and by how much it is better than the next."""
+    known = {name: run for name, run in zip(names, runs, strict=True) if run.values}
+    among = dict(zip(names, best(runs, less=less), strict=True))
+    if not any(among.values()):
+        return "nothing tells the runs apart."
+    order = sorted(known, key=lambda name: known[name].mean, reverse=not less)
+    top, *others = order
+    equals, worse = ([name for name in others if among[name] is state] for state in (True, False))
+    text = f"{top} is best"
+    text += f"; {_listed(equals)} cannot be told from it" if equals else ""
+    if not worse:
+        return f"{text}."
+    pair = [known[top], known[worse[0]]]
+    apart = difference(*(reversed(pair) if less else pair))
+    low, high = apart.interval
+    digits = digits_of(runs)
+    amount = f"{apart.value:.{digits}f} ({100 * LEVEL:.0f} %: {low:.{digits}f} to {high:.{digits}f})"
+    return f"{text}; the next, {worse[0]}, is worse by {amount}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _crossed(group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> Iterator[str]:
+    """For each metric a table of the runs, by two things in which they differ."""
+    across = dict.fromkeys(column for _, column in group.runs.values())
+    for title, key in (_columns(metrics) | {"training time": "meta/train_seconds"}).items():
+        cells: dict[str, dict[str, str]] = {row: {} for row, _ in group.runs.values()}
+        for column in across:
+            runs = [run for run, (_, other) in group.runs.items() if other == column]
+            measured = [over_seeds(metrics[run], key) for run in runs]
+            if key == "meta/train_seconds":
+                shown = [duration(statistics.median(of.values)) if of.values else "" for of in measured]
+            else:
+                shown = _cells(measured, less=is_better_the_less(key, metrics[runs[0]][0]))
+            for run, cell in zip(runs, shown, strict=True):
+                cells[group.runs[run][0]][column] = cell
+        rows = [[row, *(of_row.get(column, "") for column in across)] for row, of_row in cells.items()]
+        yield f"{markdown(Table([title, *across], rows))}\n"
+
+
+#: Of a key of a mean over all subsets of so many modalities.
+_VIEWS = re.compile(r"(coherence/cross|representation/\w+/views)/(\d+)")
+
+
+def _by_views(study: Study, group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> Iterator[str]:
+    """By the number of modalities that are given, beside what papers have; of two there is nothing to see."""
+    keys = dict.fromkeys(key for of_run in metrics.values() for key in of_run[0])
+    tables: dict[str, dict[str, str]] = {}
+    for key in keys:
+        if match := _VIEWS.fullmatch(key):
+            tables.setdefault(match[1], {})[match[2]] = key
+    about = next(row for row in study.rows if row["run"] in group.runs)
+    published = [entry for entry in study.published if entry["dataset"] == about["kind"]]
+    for title, of_size in tables.items():
+        sizes = sorted(of_size, key=int)
+        if len(sizes) < 3 and not any(entry["metric"].startswith(f"{title}/") for entry in published):
+            continue
+        columns = [
+            _cells([over_seeds(of, of_size[size]) for of in metrics.values()], less=False) for size in sizes
+        ]
+        rows = [[name, *cells] for (name, _), *cells in zip(group.runs.values(), *columns, strict=True)]
+        papers: dict[str, dict[str, str]] = {}
+        for entry in published:
+            if entry["metric"].startswith(f"{title}/"):
+                name = f"published: {entry['objective']}"
+                papers.setdefault(name, {})[entry["metric"].rpartition("/")[2]] = str(entry["value"])
+        rows += [[name, *(values.get(size, "") for size in sizes)] for name, values in papers.items()]
+        yield f"{markdown(Table([f'`{title}/k`, k =', *sizes], rows))}\n"
+    for source in dict.fromkeys(entry["source"] for entry in published):
+        yield f"Published: {source}\n"

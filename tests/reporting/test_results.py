@@ -1,0 +1,177 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mmjsd.cli import main
+from mmjsd.errors import MmjsdError
+from mmjsd.reporting.results import Study, write_results
+from support.project import Outcome, Project
+
+COMMENT = """# yaml-language-server: $schema=../params.schema.json
+# Rivals: which is best, and
+# by how much.
+#   snakemake --configfile study.yaml
+seeds: [1, 2, 3]
+"""
+
+MADE = {
+    "git.commit": "0123456789",
+    "git.dirty": "true",
+    "machine.processor": "A processor",
+    "machine.cores": "2",
+}
+MADE |= {"version.torch": "2.11"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(COMMENT)
+    return tmp_path
+
+
+def row(run: str, seed: int, metrics: dict[str, Any], dataset: str = "digits") -> dict[str, Any]:
+    folder = Path("results") / dataset / run / str(seed)
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps({"meta/train_seconds": 10.0 * seed} | metrics))
+    record = {"params": {}, "inputs": {}, "code": {}, "outputs": {}, "made": MADE}
+    (folder / "evaluation.record.json").write_text(json.dumps(record))
+    about = {"dataset": dataset, "kind": "polymnist", "source": "files", "objective": "mmjsd", "seed": seed}
+    return about | {"run": run, "folder": str(folder), "metrics": str(folder / "metrics.json")}
+
+
+def coherent(run: str, *values: float, dataset: str = "digits") -> list[dict[str, Any]]:
+    return [
+        row(run, seed, {"coherence/conditional/mean": value, "coherence/random": 0.5}, dataset)
+        for seed, value in enumerate(values, 1)
+    ]
+
+
+def page_of(rows: list[dict[str, Any]], sweeps: Any = None, published: Any = ()) -> str:
+    sizes = {name: {"train": 12_000, "test": 300} for name in {row["dataset"] for row in rows}}
+    page = Path("docs/results.md")
+    page.parent.mkdir(exist_ok=True)
+    write_results(Study(Path("study.yaml"), rows, sweeps or {}, sizes, published), page)
+    return page.read_text()
+
+
+def cells(page: str, name: str) -> list[str]:
+    """Of the first row of a table that begins so."""
+    found = next(line for line in page.splitlines() if line.startswith(f"| {name} |"))
+    return [cell.strip() for cell in found.strip("|").split("|")][1:]
+
+
+def test_a_section_says_what_made_it_and_what_its_numbers_settle(folder: Path) -> None:
+    rows = [
+        *coherent("js", 0.9, 0.91, 0.92),
+        *coherent("moe", 0.89, 0.9, 0.94),
+        *coherent("poe", 0.5, 0.51, 0.52),
+    ]
+    page = page_of(rows)
+    assert "## Rivals\n\nWhich is best, and by how much.\n\n    snakemake --configfile study.yaml\n" in page
+    assert "    uv run mmjsd results --params study.yaml\n" in page
+    assert (
+        "Commit `0123456` with changes, PyTorch 2.11, A processor (2 cores). 3 runs of 3 seeds each" in page
+    )
+    assert "is trained in 10 s to 30 s" in page
+    assert (
+        "`digits` (polymnist): the files in `files`, which are not in the repository. Samples: train 12,000"
+        in page
+    )
+    # t(2) at 97.5 % is 4.303: 4.303 * 0.01 / sqrt(3)
+    assert cells(page, "js") == ["**0.910 ± 0.025**", "0.500 ± 0.000", "20 s"]
+    assert cells(page, "moe")[0] == "**0.910 ± 0.066**"
+    assert cells(page, "poe")[0] == "0.510 ± 0.025"
+    # Welch with equal variances: 4 degrees of freedom, 2.776 * 0.01 * sqrt(2 / 3)
+    best = "js is best; moe cannot be told from it; the next, poe, is worse by 0.400 (95 %: 0.377 to 0.423)."
+    assert f"- conditional coherence, mean: {best}" in page
+    assert "- random coherence: nothing tells the runs apart." in page
+
+
+def test_runs_that_differ_in_two_keys_are_crossed(folder: Path) -> None:
+    runs = {
+        f"{name}-{rate}": {"objective": name, "missing": rate, "learn_weights": name == "poe", "beta": 1.0}
+        for name in ("js", "poe")
+        for rate in (0.0, 0.5)
+    }
+    rows = [
+        row
+        for run, value in zip(runs, (0.9, 0.8, 0.2, 0.1), strict=True)
+        for row in coherent(run, value, value + 0.01)
+    ]
+    page = page_of([*rows, *coherent("alone", 0.3)], {"gaps": runs})
+    assert "### gaps, by missing\n" in page
+    assert "| conditional coherence, mean | 0.0 | 0.5 |" in page
+    assert [cell[:7] for cell in cells(page, "js")] == ["**0.905", "**0.805"]
+    assert [cell[:5] for cell in cells(page, "poe, learn_weights")] == ["0.205", "0.105"]
+    assert cells(page.partition("### digits")[2], "alone")[0] == "0.300"
+
+
+def test_the_number_of_modalities_stands_beside_what_papers_have(folder: Path) -> None:
+    rows = [row("js", 1, {f"coherence/cross/{size}": size / 10 for size in (1, 2, 3)})]
+    entry = {
+        "dataset": "polymnist",
+        "objective": "mvae",
+        "metric": "coherence/cross/2",
+        "value": 0.42,
+        "source": "A. B.",
+    }
+    page = page_of(rows, published=[entry, entry | {"dataset": "celeba", "objective": "mopoe"}])
+    assert cells(page, "`coherence/cross/k`, k =") == ["1", "2", "3"]
+    assert page.rindex("| js | 0.100 | 0.200 | 0.300 |") < page.index("| published: mvae |  | 0.42 |  |")
+    assert "mopoe" not in page
+    assert "Published: A. B.\n" in page
+
+
+def test_a_section_takes_the_place_of_its_own_and_of_no_other(folder: Path) -> None:
+    first = page_of(coherent("js", 0.25))
+    Path("docs/results.md").write_text(f"{first}\n## Another\n\nof hand\n")
+    changed = page_of(coherent("other", 0.75))
+    assert changed.startswith("# Results\n")
+    assert "| other | 0.750 |" in changed
+    assert "| js |" not in changed
+    assert changed.endswith("\n## Another\n\nof hand\n")
+    Path("docs/results.md").write_text(changed.replace("<!-- end of study.yaml -->", ""))
+    with pytest.raises(MmjsdError, match=r"results.md: has no line `<!-- end of study.yaml -->`"):
+        page_of(coherent("third", 0.5))
+
+
+def test_the_parameter_file_says_what_it_asks(folder: Path) -> None:
+    Path("study.yaml").write_text("# Rivals: which is best.\nseeds: [1]\n")
+    with pytest.raises(MmjsdError, match=r"study.yaml: must begin with a comment .* and the command"):
+        page_of(coherent("js", 0.25))
+
+
+def test_the_command_reads_a_finished_project(
+    made: tuple[Project, Outcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And refuses what was made with other parameters, or not at all."""
+    monkeypatch.chdir(made[0].folder)
+    study, page = tmp_path / "study.yaml", tmp_path / "results.md"
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    command = ["results", "--params", str(study), "--page", str(page)]
+    study.write_text(COMMENT.partition("seeds")[0] + yaml.safe_dump(content))
+    assert main(command) == 0
+    assert len(cells(page.read_text(), "js")) > 4
+    written = page.read_bytes()
+    assert main(command) == 0
+    assert page.read_bytes() == written
+
+    for changed, told in (
+        (content["training"] | {"beta": 3.0}, "training.record.json: was made with other parameters than"),
+        (content["training"], "results/tiny/js/seed-2/training.record.json: not there yet; `snakemake"),
+    ):
+        seeds = content["seeds"] if "other" in told else [2]
+        study.write_text(
+            COMMENT.partition("seeds")[0] + yaml.safe_dump(content | {"training": changed, "seeds": seeds})
+        )
+        capsys.readouterr()
+        assert main(command) == 1
+        assert told in capsys.readouterr().err
+        assert page.read_bytes() == written
