@@ -103,7 +103,9 @@ def test_runs_that_differ_in_two_keys_are_crossed(folder: Path) -> None:
         for row in coherent(run, value, value + 0.01)
     ]
     page = page_of([*rows, *coherent("alone", 0.3)], {"gaps": runs})
-    assert "### gaps, by missing\n" in page
+    assert "### gaps, by missing\n\n![conditional coherence, mean, random" in page
+    assert "](results/study-gaps.png)\n" in page
+    assert Path("docs/results/study-gaps.png").read_bytes().startswith(b"\x89PNG")
     assert "| conditional coherence, mean | 0.0 | 0.5 |" in page
     assert [cell[:7] for cell in cells(page, "js")] == ["**0.905", "**0.805"]
     assert [cell[:5] for cell in cells(page, "poe, learn_weights")] == ["0.205", "0.105"]

@@ -7,12 +7,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib
+from matplotlib.figure import Figure
+
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.presentation import headline, is_better_the_less, with_summaries
 from mmjsd.params.sweeps import written
 from mmjsd.provenance.files import atomic_write
 from mmjsd.provenance.records import read_record
+from mmjsd.reporting.canvas import colours, draw_line, house_style, name_lines, save
 from mmjsd.reporting.tables import SOURCES, Table, duration, judges_of, markdown
 from mmjsd.reporting.verdicts import LEVEL, Measured, best, difference, digits_of, over_seeds
 
@@ -49,13 +53,17 @@ class Study(NamedTuple):
 class _Group(NamedTuple):
     """Runs of one table: a row each, or rows and columns where they differ in several keys."""
 
-    title: str
+    name: str
+    across: str
+    """The key that columns differ in, or nothing."""
     runs: dict[str, tuple[str, str]]
     """Run -> what its row and column are called."""
 
 
 def write_results(study: Study, page: Path) -> None:
     """Put a study into the page of results, in the place of what the page says of its parameter file.
+
+    Its figures go into a folder of the name of the page, beside it.
 
     Args:
         study: whose runs have all been evaluated.
@@ -66,7 +74,7 @@ def write_results(study: Study, page: Path) -> None:
     """
     place = study.file.as_posix()
     begin, end = f"<!-- {place} -->\n", f"<!-- end of {place} -->\n"
-    section = begin + "\n".join(_section(study)) + end
+    section = begin + "\n".join(_section(study, page)) + end
     before = page.read_text(encoding="utf-8") if page.exists() else _BEGINNING
     head, found, rest = before.partition(begin)
     _, closed, tail = rest.partition(end)
@@ -75,7 +83,7 @@ def write_results(study: Study, page: Path) -> None:
     atomic_write(page, head + section + tail if found else f"{before.rstrip()}\n\n{section}")
 
 
-def _section(study: Study) -> Iterator[str]:
+def _section(study: Study, page: Path) -> Iterator[str]:
     lines, commands = _heading(study.file)
     title, _, text = " ".join(lines).partition(": ")
     yield f"## {title[:1].upper()}{title[1:]}\n"
@@ -90,13 +98,14 @@ def _section(study: Study) -> Iterator[str]:
         of_dataset = [row for row in study.rows if row["dataset"] == dataset]
         yield f"{_data(study, of_dataset, metrics[of_dataset[0]['run']])}\n"
     for group in _groups(study):
-        yield f"### {group.title}\n"
+        yield f"### {group.name}{f', by {group.across}' if group.across else ''}\n"
         of_group = {run: metrics[run] for run in group.runs}
-        if len({column for _, column in group.runs.values()}) > 1:
-            yield from _crossed(group, of_group)
+        picture = page.with_suffix("") / f"{study.file.stem}-{group.name}.png"
+        if group.across:
+            yield from _crossed(group, of_group, picture)
         else:
             yield from _side_by_side(group, of_group)
-            yield from _by_views(study, group, of_group)
+            yield from _by_views(study, group, of_group, picture)
 
 
 # --- what it is -------------------------------------------------------------------------------------------
@@ -193,14 +202,15 @@ def _groups(study: Study) -> Iterator[_Group]:
             continue
         rows = [key for key in varied if key != across]
         yield _Group(
-            f"{sweep}, by {across}",
+            sweep,
+            across,
             {run: (_label(values, rows), written(values[across])) for run, values in runs.items()},
         )
         for run in runs:
             del alone[run]
     for dataset in dict.fromkeys(alone.values()):
         runs_of = [run for run in alone if alone[run] == dataset]
-        yield _Group(dataset, {run: (labels.get(run, run), "") for run in runs_of})
+        yield _Group(dataset, "", {run: (labels.get(run, run), "") for run in runs_of})
 
 
 def _is_number(value: Any) -> bool:
@@ -289,51 +299,95 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _crossed(group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> Iterator[str]:
-    """For each metric a table of the runs, by two things in which they differ."""
-    across = dict.fromkeys(column for _, column in group.runs.values())
-    for title, key in (_columns(metrics) | {"training time": "meta/train_seconds"}).items():
-        cells: dict[str, dict[str, str]] = {row: {} for row, _ in group.runs.values()}
-        for column in across:
-            runs = [run for run, (_, other) in group.runs.items() if other == column]
-            measured = [over_seeds(metrics[run], key) for run in runs]
-            if key == "meta/train_seconds":
-                shown = [duration(statistics.median(of.values)) if of.values else "" for of in measured]
-            else:
-                shown = _cells(measured, less=is_better_the_less(key, metrics[runs[0]][0]))
-            for run, cell in zip(runs, shown, strict=True):
-                cells[group.runs[run][0]][column] = cell
-        rows = [[row, *(of_row.get(column, "") for column in across)] for row, of_row in cells.items()]
-        yield f"{markdown(Table([title, *across], rows))}\n"
+def _crossed(group: _Group, metrics: Mapping[str, Sequence[_Metrics]], picture: Path) -> Iterator[str]:
+    """A figure, and for each metric a table of the runs, by two things in which they differ."""
+    across = list(dict.fromkeys(column for _, column in group.runs.values()))
+    rows = list(dict.fromkeys(row for row, _ in group.runs.values()))
+    run_of = {names: run for run, names in group.runs.items()}
+    panels: dict[str, _Panel] = {}
+    tables = []
+    for title, key in (_columns(metrics) | {"training time, s": "meta/train_seconds"}).items():
+        measured = {
+            (row, column): over_seeds(metrics[run_of[row, column]], key)
+            if (row, column) in run_of
+            else _NOTHING
+            for column in across
+            for row in rows
+        }
+        panels[title] = {row: [measured[row, column] for column in across] for row in rows}
+        less = key.startswith("meta/") or is_better_the_less(key, next(iter(metrics.values()))[0])
+        cells = [_cells([measured[row, column] for row in rows], less=less) for column in across]
+        tables.append(Table([title, *across], [list(row) for row in zip(rows, *cells, strict=True)]))
+    yield _drawn(panels, across, group.across, picture)
+    yield from (f"{markdown(table)}\n" for table in tables)
 
 
 #: Of a key of a mean over all subsets of so many modalities.
 _VIEWS = re.compile(r"(coherence/cross|representation/\w+/views)/(\d+)")
 
 
-def _by_views(study: Study, group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> Iterator[str]:
+def _by_views(
+    study: Study, group: _Group, metrics: Mapping[str, Sequence[_Metrics]], picture: Path
+) -> Iterator[str]:
     """By the number of modalities that are given, beside what papers have; of two there is nothing to see."""
-    keys = dict.fromkeys(key for of_run in metrics.values() for key in of_run[0])
-    tables: dict[str, dict[str, str]] = {}
-    for key in keys:
+    sizes: dict[str, list[str]] = {}
+    for key in dict.fromkeys(key for of_run in metrics.values() for key in of_run[0]):
         if match := _VIEWS.fullmatch(key):
-            tables.setdefault(match[1], {})[match[2]] = key
+            sizes.setdefault(match[1], []).append(match[2])
     about = next(row for row in study.rows if row["run"] in group.runs)
     published = [entry for entry in study.published if entry["dataset"] == about["kind"]]
-    for title, of_size in tables.items():
-        sizes = sorted(of_size, key=int)
-        if len(sizes) < 3 and not any(entry["metric"].startswith(f"{title}/") for entry in published):
+    names = [name for name, _ in group.runs.values()]
+    panels: dict[str, _Panel] = {}
+    tables = []
+    for title, numbers in sizes.items():
+        across = sorted(numbers, key=int)
+        if len(across) < 3:
             continue
-        columns = [
-            _cells([over_seeds(of, of_size[size]) for of in metrics.values()], less=False) for size in sizes
+        measured = [[over_seeds(of, f"{title}/{size}") for of in metrics.values()] for size in across]
+        panels[title] = dict(zip(names, map(list, zip(*measured, strict=True)), strict=True))
+        rows = [
+            list(row) for row in zip(names, *(_cells(runs, less=False) for runs in measured), strict=True)
         ]
-        rows = [[name, *cells] for (name, _), *cells in zip(group.runs.values(), *columns, strict=True)]
         papers: dict[str, dict[str, str]] = {}
         for entry in published:
-            if entry["metric"].startswith(f"{title}/"):
-                name = f"published: {entry['objective']}"
-                papers.setdefault(name, {})[entry["metric"].rpartition("/")[2]] = str(entry["value"])
-        rows += [[name, *(values.get(size, "") for size in sizes)] for name, values in papers.items()]
-        yield f"{markdown(Table([f'`{title}/k`, k =', *sizes], rows))}\n"
+            start, _, size = entry["metric"].rpartition("/")
+            if start == title:
+                papers.setdefault(f"published: {entry['objective']}", {})[size] = str(entry["value"])
+        rows += [[name, *(values.get(size, "") for size in across)] for name, values in papers.items()]
+        tables.append(Table([f"`{title}/k`, k =", *across], rows))
+    if tables:
+        most = max((table.header[1:] for table in tables), key=len)
+        yield _drawn(panels, most, "given modalities", picture)
+        yield from (f"{markdown(table)}\n" for table in tables)
     for source in dict.fromkeys(entry["source"] for entry in published):
         yield f"Published: {source}\n"
+
+
+# --- figures ----------------------------------------------------------------------------------------------
+
+_NOTHING = Measured(())
+
+_Panel = Mapping[str, Sequence[Measured]]
+"""What a line is called -> its values, one for each tick."""
+
+
+def _drawn(panels: Mapping[str, _Panel], ticks: Sequence[str], name: str, picture: Path) -> str:
+    """Draw lines against named ticks, a panel a metric, and give what shows the picture on the page."""
+    lines = list(next(iter(panels.values())))
+    across = min(3, len(panels))
+    with house_style():
+        figure = Figure(figsize=(3.2 * across, 2.4 * -(-len(panels) // across)), layout="constrained")
+        axes = list(figure.subplots(-(-len(panels) // across), across, squeeze=False).flat)
+        for ax, (title, panel) in zip(axes, panels.items(), strict=False):
+            for colour, (line, values) in zip(colours(len(lines)), panel.items(), strict=True):
+                draw_line(ax, {x: value for x, value in enumerate(values) if value.values}, colour, line)
+            ax.set_title(title)
+            ax.set_xlabel(name)
+            ax.set_xticks(range(len(ticks)), ticks)
+        for ax in axes[len(panels) :]:
+            ax.remove()
+        handles = [matplotlib.lines.Line2D([], [], color=colour) for colour in colours(len(lines))]
+        name_lines(figure, handles, lines)
+        save(figure, picture)
+    words = f"{', '.join(panels)} against {name}; bars: one standard deviation over the seeds"
+    return f"![{words}]({picture.parent.name}/{picture.name})\n"
