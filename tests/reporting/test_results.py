@@ -8,7 +8,7 @@ import yaml
 from mmjsd.cli import main
 from mmjsd.errors import MmjsdError
 from mmjsd.reporting.results import Study, write_results
-from support.project import Outcome, Project
+from support.project import REPOSITORY, Outcome, Project
 
 COMMENT = """# yaml-language-server: $schema=../params.schema.json
 # Rivals: which is best, and
@@ -177,3 +177,17 @@ def test_the_command_reads_a_finished_project(
         assert main(command) == 1
         assert told in capsys.readouterr().err
         assert page.read_bytes() == written
+
+
+def test_the_readme_quotes_the_page() -> None:
+    readme, page = ((REPOSITORY / name).read_text() for name in ("README.md", "docs/results.md"))
+    columns = [
+        "conditional coherence, mean",
+        "latent accuracy, mean",
+        "R² of predicted vectors, mean",
+        "training time",
+    ]
+    section = page.partition("<!-- configs/mfeat.yaml -->")[2]
+    places = [cells(section, "run").index(column) for column in columns]
+    for name in ("mmjsd", "mvae", "mmvae", "mopoe", "mvtcae", "mmvm"):
+        assert cells(readme, name) == [cells(section, name)[place] for place in places]
