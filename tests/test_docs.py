@@ -1,6 +1,7 @@
-"""That the pages name what there is."""
+"""That the pages name what there is, and that the site is built of them."""
 
 import importlib.util
+import io
 import pkgutil
 import re
 import shlex
@@ -15,6 +16,8 @@ import pytest
 import snakemake.cli
 import torch
 import yaml
+from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 import mmjsd.objectives
 from mmjsd import cli, params
@@ -60,9 +63,8 @@ def test_files_that_are_named_are_there(page: Path) -> None:
         for path in (ROOT / folder).rglob("*")
     }
     names = re.findall(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|smk|yaml))`", page.read_text())
-    theirs = re.compile(
-        r"params\.yaml|dvc\.yaml|.*<.*|(my_package|src/study).*"
-    )  # at the root, or of the reader
+    # at the root, or of the reader
+    theirs = re.compile(r"params\.yaml|dvc\.yaml|.*<.*|(my_package|src/study).*")
     missing = [
         name
         for name in names
@@ -128,12 +130,18 @@ def test_the_objective_of_the_example_is_all_that_it_takes() -> None:
     assert objective.divergences(torch.tensor(3.0), 0.0, 1.0) == 3.0
 
 
-@pytest.mark.parametrize(("page", "runs"), [("README.md", 5), ("docs/cluster.md", 9)])
-def test_a_sweep_can_be_added_to_the_demo(page: str, runs: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "first", "runs"),
+    [
+        ("README.md", "digits-beta=1.0-objective=mmjsd", 5),
+        ("docs/cluster.md", "strength-beta=0.5-objective=mmjsd", 9),
+    ],
+)
+def test_a_sweep_can_be_added_to_the_demo(page: str, first: str, runs: int, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(added(block(page, "yaml", "(?:seeds.*\n)?sweeps:"), ROOT / "params.yaml"))
     (sweep,) = params.load(path).sweeps.values()
-    assert len(sweep) == runs
+    assert (next(iter(sweep)), len(sweep)) == (first, runs)
 
 
 def test_an_objective_of_ones_own_is_what_the_page_says(
@@ -170,3 +178,21 @@ def test_an_objective_of_ones_own_is_what_the_page_says(
         for bits in (0.0, 50.0)
     )
     assert few < many == 50
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")  # of Sphinx, for its extensions
+def test_the_site_is_built_of_the_pages_and_needs_no_network(tmp_path: Path) -> None:
+    """Each link to a page, heading or file is checked, as any other warning of Sphinx would fail this."""
+    site, warnings = tmp_path / "site", io.StringIO()
+    with docutils_namespace(), patch_docutils(ROOT / "docs"):
+        Sphinx(ROOT, ROOT / "docs", site, tmp_path / "trees", "html", status=None, warning=warnings).build()
+    assert warnings.getvalue() == ""
+    pages = {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*.html")}
+    assert pages.keys() >= {
+        "index.html",
+        *(page.relative_to(ROOT).with_suffix(".html").as_posix() for page in PAGES),
+    }
+    assert "Sutter, Daunhawer &amp; Vogt 2020, Eq. 7" in pages["docs/api.html"]
+    styles = {path.name: path.read_text() for path in site.rglob("*.css")}
+    elsewhere = r"""(src=|<link[^>]*href=|url\(|@import )["']?(https?:)?//"""
+    assert [name for name, text in (pages | styles).items() if re.search(elsewhere, text)] == []

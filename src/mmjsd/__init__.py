@@ -14,7 +14,7 @@ __version__ = "0.2.0"
 
 
 def load(folder: str | Path, device: str = "cpu") -> "MultimodalVAE":
-    """The trained model of results/<dataset>/<run>/seed-<n>, in eval mode, on a device such as `auto`.
+    """Load the trained model of results/<dataset>/<run>/seed-<n>, in eval mode, on a device such as `auto`.
 
     Raises:
         mmjsd.errors.MmjsdError: no model there or a damaged one, or no such device.
@@ -25,7 +25,7 @@ def load(folder: str | Path, device: str = "cpu") -> "MultimodalVAE":
 
 
 def results(folder: str | Path = "results") -> "pd.DataFrame":
-    """The metrics of all evaluated runs: a row a run and seed, a column a metric, NaN where there is none.
+    """Read the metrics of all evaluated runs: a row a run and seed, a column a metric, NaN for none.
 
     The first columns are `dataset`, `run`, `seed` and `objective`. Runs without a metrics.json are left out.
 

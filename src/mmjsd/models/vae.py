@@ -167,7 +167,7 @@ class MultimodalVAE(nn.Module):
         }
 
     def encode(self, values: Mapping[str, Tensor], computed: Mapping[str, Tensor | None] = {}) -> Posteriors:
-        """Unimodal posteriors of the given modalities, (B, ...) each, experts in the order given.
+        """Compute the unimodal posteriors of the given modalities, (B, ...) each, experts in the order given.
 
         Args:
             values: modality -> inputs.
@@ -257,7 +257,7 @@ class MultimodalVAE(nn.Module):
         generator: torch.Generator | None = None,
         targets: tuple[str, ...] | None = None,
     ) -> dict[str, Tensor]:
-        """Samples of every modality, each the mean of its likelihood given sampled latents.
+        """Draw samples of every modality, each the mean of its likelihood given sampled latents.
 
         Args:
             given: modality -> inputs (B, ...): c is sampled from their posterior. None: from the prior.
