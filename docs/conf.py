@@ -21,7 +21,14 @@ ROOT = Path(__file__).parents[1]
 
 # which pages there are, in the order of the sidebar
 PAGES = {
-    "Use": ["docs/your-own-data", "docs/your-own-objective", "docs/paper", "docs/report", "docs/numbers"],
+    "Use": [
+        "docs/your-own-data",
+        "docs/your-own-objective",
+        "docs/paper",
+        "docs/report",
+        "docs/numbers",
+        "docs/results",
+    ],
     "Run": ["docs/cluster", "docs/distributed", "docs/gpu", "docs/versions", "docs/reliability"],
     "Develop": ["docs/extending", "docs/api", "CONTRIBUTING", "benchmarks/README", "CHANGELOG"],
 }

@@ -33,6 +33,15 @@ def test_the_commit(repository: Path) -> None:
     assert (told["git.commit"], told["git.dirty"]) == (commit(), "false")
 
 
+def test_before_the_first_commit_there_is_nothing_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    assert not any(key.startswith("git.") for key in environment.describe())
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.usefixtures("repository")
 def test_the_commit_of_a_repository_of_another_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = commit()

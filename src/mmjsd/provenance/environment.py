@@ -30,18 +30,18 @@ def describe() -> dict[str, str]:
 def _git_state() -> dict[str, str]:
     """Commit of the working directory, `git.commit`, and whether tracked files differ from it, `git.dirty`.
 
-    In an experiment of DVC also its name, `dvc.experiment`. Nothing outside of git; where git fails, a line
-    says so.
+    In an experiment of DVC also its name, `dvc.experiment`. Nothing outside of git or before the first
+    commit; where git fails, a line says so.
     """
     state = {}
     try:
-        commit = _git("rev-parse", "--verify", "HEAD")
+        commit = _git("rev-parse", "--verify", "--quiet", "HEAD")
         state = {"git.commit": commit, "git.dirty": str(bool(_git("status", "--porcelain", "-uno"))).lower()}
     except OSError:
         pass  # no git
     except subprocess.CalledProcessError as error:
-        if any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
-            reason = " ".join(error.stderr.split())[:200] or f"exit code {error.returncode}"
+        reason = " ".join(error.stderr.split())[:200]  # git has none where there is no commit yet
+        if reason and any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
             print(f"{Path.cwd()}: its commit is not noted, for git fails ({reason})", file=sys.stderr)
     experiment = os.environ.get("DVC_EXP_NAME")
     return state | ({"dvc.experiment": experiment} if experiment else {})
