@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+import vl_convert
+from PIL import Image, features
 
 from mmjsd.errors import MmjsdError
 from mmjsd.pipeline.steps import TEMPLATE
+from mmjsd.reporting import report
+from mmjsd.reporting.explorer import explore
 from mmjsd.reporting.report import write_report
 
 METRICS = {
@@ -67,9 +70,13 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
     }
 
 
+def without_scripts(out: Path) -> str:
+    return re.sub(r"<script.*?</script>", "", out.read_text(), flags=re.S)
+
+
 def test_everything_is_in_one_file(arguments: dict[str, Any]) -> None:
     write_report(**arguments)
-    page = arguments["out"].read_text()
+    page = without_scripts(arguments["out"])
     assert page.count("<img ") == 5
     assert all(source.startswith("data:image/") for source in re.findall(r'(?:src|href)="([^#][^"]*)"', page))
     assert "<b>generated stand-in data</b>" in page
@@ -91,8 +98,8 @@ def test_everything_is_in_one_file(arguments: dict[str, Any]) -> None:
 
 def test_names_are_not_taken_for_html(arguments: dict[str, Any]) -> None:
     write_report(**arguments)
-    page = arguments["out"].read_text()
-    assert "moe<b>" not in page
+    assert "moe<b>" not in arguments["out"].read_text()
+    page = without_scripts(arguments["out"])
     assert "moe&lt;b&gt;" in page
 
 
@@ -113,3 +120,79 @@ def test_a_missing_picture_is_named(arguments: dict[str, Any], tmp_path: Path) -
     (tmp_path / "js/figures/captions.json").unlink()
     with pytest.raises(MmjsdError, match=r"captions\.json: no such file; make it with `mmjsd figures`"):
         write_report(**arguments)
+
+
+def test_readers_choose_two_metrics(arguments: dict[str, Any]) -> None:
+    write_report(**arguments)
+    page = arguments["out"].read_text()
+    (content,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
+    chart = json.loads(content)
+    js, moe = chart["data"]["values"]
+    assert (js["run"], moe["run"]) == ("js", "moe<b>")
+    assert moe["of"]["coherence/random"] == [0.75, 0.01]
+    assert js["of"]["likelihood/a/joint"] == [-120.5]  # nothing is known of how it varies
+    assert "meta/train_samples_per_second" not in js["of"]
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for controlled in chart["params"][1:]:
+        assert controlled["bind"]["element"].removeprefix("#") in ids
+    assert js["anchor"] == "#js-1"
+    assert "js-1" in ids
+    for metric in js["of"]:
+        assert page.count(f'<option value="{metric}"') == 2
+
+
+def test_the_chart_is_valid_and_shows_each_run() -> None:
+    """As Vega-Lite draws it, with the bars of the metrics whose spread is known."""
+    metrics = {"js": [METRICS], "moe": [METRICS | {"coherence/random": 0.75}], "none": [{}]}
+    explorer = explore(metrics, {run: run for run in metrics}, "")
+    assert explorer
+    drawn = vl_convert.vegalite_to_svg(dict(explorer.specification) | {"width": 300})
+    assert drawn.count('aria-roledescription="circle"') == 2
+    assert "random coherence" in drawn
+    assert ">moe</text>" in drawn
+
+
+def test_what_runs_lack_is_said_in_a_line_each(arguments: dict[str, Any], tmp_path: Path) -> None:
+    """Of an older version, or of another kind of data."""
+    (tmp_path / "js/metrics.json").write_text(json.dumps({"coherence/random": 0.25}))
+    write_report(**arguments)
+    page = without_scripts(arguments["out"])
+    assert page.count("which others have") == 1
+    line = re.findall(r"<p[^>]*>(.*?)</p>", page)
+    assert (
+        "js, seed 1 lacks conditional coherence, mean, latent accuracy, mean, log-likelihood, joint "
+        "and 1 more, which others have."
+    ) in line
+    assert "mmjsd, shared latent 20; 2 epochs." in line
+    for run in ("js", "moe<b>"):
+        (tmp_path / run / "metrics.json").write_text("{}")
+    write_report(**arguments)
+    page = arguments["out"].read_text()
+    assert "vegaEmbed=" not in page  # nothing to choose from
+    assert page.count("<img ") == 5
+
+
+def test_of_many_runs_the_best_are_shown_and_the_others_linked(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(report, "EMBEDDED", 1)
+    (tmp_path / "moe<b>/metrics.json").write_text(json.dumps(METRICS | {"coherence/conditional/mean": 0.5}))
+    write_report(**arguments)
+    page = without_scripts(arguments["out"])
+    assert re.findall(r'alt="(\w+) of (\S+),', page)[:3] == [
+        ("random", "moe&lt;b&gt;"),
+        ("latents", "moe&lt;b&gt;"),
+    ]
+    linked = re.findall(r'href="([^#][^"]*)"', page)
+    assert linked == ["js/figures/random.png", "js/figures/latents.png"]
+    assert all((tmp_path / link).is_file() for link in linked)
+
+
+def test_pictures_are_of_another_format_where_pillow_has_no_avif(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "check", lambda feature: False)
+    write_report(**arguments)
+    page = without_scripts(arguments["out"])
+    assert page.count("data:image/webp;base64,") == page.count("<img ") == 5

@@ -1,27 +1,37 @@
 """The report: one HTML file with all tables and figures in it, to read and to pass on."""
 
-import base64
-import io
+import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
-from PIL import Image
 
-from mmjsd.errors import MmjsdError
-from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.metrics_file import Metrics, read_metrics
+from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
 from mmjsd.flat import flat
 from mmjsd.provenance.environment import describe
-from mmjsd.provenance.files import atomic_write, read_json
+from mmjsd.provenance.files import atomic_write
 from mmjsd.provenance.records import read_record
-from mmjsd.reporting.catalogue import CAPTIONS, is_shown_at_once
+from mmjsd.reporting.explorer import explore, library
+from mmjsd.reporting.pictures import embedded, linked
 from mmjsd.reporting.tables import read_published, sections
+from mmjsd.reporting.verdicts import bars_of
 
 __all__ = ["write_report"]
+
+#: Runs and seeds of a dataset whose figures are in the page: of more, browsers take long to open it. Those of
+#: the others are links.
+EMBEDDED = 40
+
+#: Runs of a dataset that are unfolded at first.
+_UNFOLDED = 6
+
+_Facts = list[tuple[str, Any]]
 
 
 def write_report(
@@ -50,86 +60,129 @@ def write_report(
     """
     metrics = [read_metrics(Path(row["metrics"])) for row in rows]
     shown = []
-    for section in sections(rows, metrics, read_published(published)):
+    for number, section in enumerate(sections(rows, metrics, read_published(published))):
         key, about = section.dataset, datasets[section.dataset]
         of_dataset = [pair for pair in zip(rows, metrics, strict=True) if pair[0]["dataset"] == key]
+        measured: dict[str, list[Metrics]] = {}
+        for row, values in of_dataset:
+            measured.setdefault(row["run"], []).append(values)
+        anchors = {row["run"]: _anchor(row) for row, _ in reversed(of_dataset)}  # of the first seeds
+        inside = _best([values for _, values in of_dataset])[:EMBEDDED]
+        facts = [_facts(row, runs[row["run"]], evaluation, values) for row, values in of_dataset]
+        common = [fact for fact in facts[0] if all(fact in others for others in facts)]
+        if len(facts) == 1:
+            common = []
         shown.append(
             {
                 "name": key,
                 "section": section,
                 "standin": about["source"] == "standin",
-                "figures": list(_figures(Path(about["figures"]))),
+                "missing": _missing(of_dataset),
+                "anchors": anchors,
+                "explorer": explore(measured, anchors, f"chart-{number}-"),
+                "bars": bars_of(max(map(len, measured.values()))),
+                "figures": embedded(Path(about["figures"])),
                 "facts": [
                     *flat({k: v for k, v in about.items() if k != "figures"}),
-                    ("sha256 of the store", of_dataset[0][1]["meta/data_sha256"]),
+                    ("sha256 of the store", of_dataset[0][1].get("meta/data_sha256", "not known")),
                 ],
-                "runs": [_run(row, runs[row["run"]], evaluation, measured) for row, measured in of_dataset],
+                "common": common,
+                "runs": [
+                    {
+                        "title": _title(row),
+                        "anchor": _anchor(row),
+                        "about": _about(runs[row["run"]], values),
+                        "unfolded": len(of_dataset) <= _UNFOLDED,
+                        "inside": place in inside,
+                        "figures": embedded(folder) if place in inside else linked(folder, out),
+                        "facts": [fact for fact in facts[place] if fact not in common],
+                    }
+                    for place, (row, values) in enumerate(of_dataset)
+                    for folder in [Path(row["folder"]) / "figures"]
+                ],
             }
         )
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters["inline"] = _inline
-    page = environment.from_string(template.read_text("utf-8"))
-    atomic_write(
-        out, page.render(datasets=shown, version=version("mmjsd"), environment=list(describe().items()))
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters |= {"inline": _inline, "script": _script}
+    charts = any(dataset["explorer"] for dataset in shown)
+    page = environment.from_string(template.read_text("utf-8")).render(
+        datasets=shown,
+        version=version("mmjsd"),
+        environment=list(describe().items()),
+        library=Markup(library()) if charts else "",
+    )
+    atomic_write(out, page)
 
 
-def _run(
-    row: Mapping[str, Any], run: Mapping[str, Any], evaluation: Mapping[str, Any], metrics: Mapping[str, Any]
-) -> dict[str, Any]:
-    figures = list(_figures(Path(row["folder"]) / "figures"))
-    figures.sort(key=lambda figure: not is_shown_at_once(figure["name"]))
+def _title(row: Mapping[str, Any]) -> str:
+    return f"{row['run']}, seed {row['seed']}"
+
+
+def _anchor(row: Mapping[str, Any]) -> str:
+    return f"{row['run']}-{row['seed']}"
+
+
+def _about(run: Mapping[str, Any], metrics: Metrics) -> str:
+    """Say what a run is and how long it took, as far as that is known."""
+    model = f"{run['objective']}, shared latent {run['shared_latent']}"
+    if run["private_latent"]:
+        model += f", private latents {run['private_latent']}"
+    forms = {
+        "meta/train_seconds": " in {:.0f} s",
+        "meta/device": " on {}",
+        "meta/train_samples_per_second": ", {:.0f} samples/s",
+        "meta/evaluation_seconds/total": "; evaluated in {:.0f} s",
+    }
+    known = "".join(form.format(metrics[key]) for key, form in forms.items() if key in metrics)
+    return f"{model}; {run['epochs']} epochs{known}."
+
+
+def _missing(of_dataset: Iterable[tuple[Mapping[str, Any], Metrics]]) -> list[str]:
+    """Say of each run which metrics it lacks that others have, a line each."""
+    names = tuple(f"{metric.name}/" for metric in presentations())
+    known = {_title(row): with_summaries(values) for row, values in of_dataset}
+    keys = dict.fromkeys(key for values in known.values() for key in values if key.startswith(names))
+    titles = {key: title for title, key in headline().items()}
+    lines = []
+    for title, values in known.items():
+        lacking = [titles.get(key, key) for key in (*titles, *keys) if key in keys and key not in values]
+        if lacking := list(dict.fromkeys(lacking)):
+            more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
+            lines.append(f"{title} lacks {', '.join(lacking[:3])}{more}, which others have.")
+    return lines
+
+
+def _best(metrics: Sequence[Metrics]) -> list[int]:
+    """Rank runs by the first metric of the headline that any has, those last that lack it."""
+    summaries = [with_summaries(values) for values in metrics]
+    key = next((key for key in headline().values() if any(key in values for values in summaries)), "")
+    sign = 1 if is_better_the_less(key) else -1
+    worst = sign * math.inf
+    return sorted(range(len(metrics)), key=lambda place: sign * summaries[place].get(key, worst))
+
+
+def _facts(
+    row: Mapping[str, Any], run: Mapping[str, Any], evaluation: Mapping[str, Any], metrics: Metrics
+) -> _Facts:
     record = read_record(Path(row["folder"]) / "evaluation.record.json")
     hashes = {**record["inputs"], **record["outputs"]}
-    seconds, judged = metrics["meta/train_seconds"], metrics["meta/evaluation_seconds/total"]
-    return {
-        "title": f"{row['run']}, seed {row['seed']}",
-        "anchor": f"{row['run']}-{row['seed']}",
-        "about": f"{run['objective']}, shared latent {run['shared_latent']}"
-        + (f", private latents {run['private_latent']}" if run["private_latent"] else "")
-        + f"; {run['epochs']} epochs in {seconds:.0f} s on {metrics['meta/device']}, "
-        f"{metrics['meta/train_samples_per_second']:.0f} samples/s; evaluated in {judged:.0f} s.",
-        "figures": figures,
-        "shown": sum(is_shown_at_once(figure["name"]) for figure in figures),
-        "facts": [
-            *flat(run),
-            *flat(evaluation, "evaluation."),
-            *((k, v) for k, v in metrics.items() if k.startswith("meta/")),
-            *record["made"].items(),
-            *((f"sha256 of {file}", digest) for file, digest in hashes.items()),
-        ],
-    }
-
-
-def _figures(folder: Path) -> Iterator[dict[str, Any]]:
-    for name, caption in read_json(folder / CAPTIONS, "figures").items():
-        if Path(name).name != name or not isinstance(caption, str):
-            raise MmjsdError(f"{folder / CAPTIONS}: damaged; make it again with `mmjsd figures`")
-        try:
-            with Image.open(folder / name) as image:
-                buffer = io.BytesIO()
-                # a quarter of the PNG's size, and looks the same; the default method takes thrice as long
-                image.convert("RGB").save(buffer, "webp", quality=82, method=2)
-                width, height = image.size
-        except PermissionError as error:
-            raise MmjsdError(
-                f"{folder / name}: cannot be read ({error.strerror}); check its permissions"
-            ) from None
-        except Exception:  # Pillow raises whatever the damaged bytes lead it to
-            raise MmjsdError(
-                f"{folder / name}: missing or damaged; draw it again with `mmjsd figures`"
-            ) from None
-        yield {
-            "name": Path(name).stem,
-            "caption": caption,
-            "width": width // 2,
-            "height": height // 2,
-            "narrow": width < 1.6 * height,
-            "data": "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(),
-        }
+    return [
+        *flat(run),
+        *flat(evaluation, "evaluation."),
+        *((k, v) for k, v in metrics.items() if k.startswith("meta/")),
+        *record["made"].items(),
+        *((f"sha256 of {file}", digest) for file, digest in hashes.items()),
+    ]
 
 
 def _inline(text: str) -> Markup:
     """**bold** and `code` of a cell or sentence as HTML."""
     marked = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", str(escape(text)))
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", marked))
+
+
+def _script(value: Any) -> Markup:
+    """Write a value as JSON that can stand in a script."""
+    return Markup(json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"))
