@@ -2,11 +2,16 @@
 
 import json
 import math
+import re
 
 import pytest
 import yaml
 
 from mmjsd.cli import main
+from mmjsd.data.store import read_store
+from mmjsd.evaluation.trained import load_trained
+from mmjsd.reporting.attributes import manipulation
+from mmjsd.reporting.shown import Shown, ShownAttributes
 
 PARAMS = {
     "datasets": {
@@ -77,6 +82,7 @@ def test_the_figures_of_attributes_are_drawn(folder):
     captions = json.loads((folder / "results/faces/js/seed-1/figures/captions.json").read_bytes())
     assert {"attributes.png", "manipulation.png", "swapping.png"} <= captions.keys()
     assert "one attribute is added" in captions["manipulation.png"]
+    assert "Underlined: words that the text" in captions["conditional-image.png"]
 
 
 def test_tables_leave_single_attributes_to_the_metrics_file(folder):
@@ -85,3 +91,27 @@ def test_tables_leave_single_attributes_to_the_metrics_file(folder):
     assert "attributes/" not in page
     assert "Average precision of the judges" in page
     assert "manipulation" in (folder / "results/report.html").read_text()
+
+
+def test_the_best_and_the_worst_attributes_are_manipulated(folder):
+    run = folder / "results/faces/js/seed-1"
+    trained = load_trained(run, read_store(folder / "data/faces.h5"))
+    metrics = json.loads((run / "metrics.json").read_bytes())
+    shown = Shown(trained, metrics, ShownAttributes())
+    figure, _ = manipulation(shown)
+    (ax,) = figure.axes
+    heads = [
+        match.groups() for text in ax.texts if (match := re.match(r"(.+) (-?\d\.\d\d)$", text.get_text()))
+    ]
+    assert len(heads) == 12
+    gains = {}
+    for name in trained.classes:
+        frequency = metrics.get(f"attributes/{name}/frequency", 0)
+        if 0.05 <= frequency <= 0.95:
+            precision = metrics[f"attributes/{name}/coherence/text/image"]
+            gains[name.replace("_", " ").lower()] = (precision - frequency) / (1 - frequency)
+    ranked = sorted(gains.values(), reverse=True)
+    assert [float(gain) for _, gain in heads] == pytest.approx([*ranked[:6], *ranked[-6:]], abs=0.006)
+    assert all(float(gain) == pytest.approx(gains[name], abs=0.006) for name, gain in heads)
+    assert sum(text in "+−" for text in written) == 12 * 8
+    assert manipulation(shown._replace(metrics={})).caption.startswith("Not drawn: how well image shows")

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 from torch.nn.functional import one_hot
@@ -85,32 +86,91 @@ def test_a_classifier_reads_ids_and_probabilities_alike(length: int) -> None:
     assert body.train()(text.vary(ids[:1])).shape == (1, 128)  # the last batch may be a single text
 
 
-@pytest.mark.parametrize(("length", "lines"), [(1, 1), (8, 1), (33, 4), (300, 12)])
-def test_a_text_is_written_into_its_cell(length: int, lines: int) -> None:
+@pytest.mark.parametrize("length", [1, 8])
+def test_a_short_text_is_written_into_its_cell(length: int) -> None:
     characters = torch.arange(2 * length).view(2, length) % 60
-    with house_style():
-        figure, (axes,) = sheets(["t"], 1, 2, "")
-        text.draw(axes, one_hot(characters, 70).float(), 2)
-        figure.canvas.draw()
+    axes = drawn(one_hot(characters, 70).float(), 2)
     written: list[list[tuple[float, float, str]]] = [[], []]
-    glyphs = {glyph(symbol): symbol for symbol in ALPHABET if not symbol.isspace()}
-    for drawn in axes.collections:
-        for x, y in drawn.get_offsets():
-            assert 0 <= y <= 1
-            assert int(x) <= x < x + 0.5 / max(8, length**0.5) <= int(x) + 1
-            written[int(x)].append((round(y, 6), x, glyphs[drawn.get_paths()[0].vertices.tobytes()]))
+    for symbol, x, y, _, _ in glyphs(axes):
+        assert 0 <= y <= 1
+        assert int(x) <= x < x + 0.5 / 8 <= int(x) + 1
+        written[int(x)].append((round(y, 6), x, symbol))
     texts = ["".join(symbol for *_, symbol in sorted(found)) for found in written]
     assert texts == decode(characters.numpy())
-    assert all(len({y for y, *_ in found}) == lines for found in written)
+    assert all(len({y for y, *_ in found}) == 1 for found in written)
+
+
+def test_of_long_texts_words_are_written_as_large_as_they_fit() -> None:
+    sentence = "bags under eyes, male, no beard, oval face, young"
+    texts = [sentence, "*" * 40 + ", ".join([sentence] * 4), "x" * 256]
+    axes = drawn(ids(texts, 256), 3)
+    sizes = []
+    for cell, whole in enumerate(texts):
+        own = [glyph for glyph in glyphs(axes) if cell <= glyph[1] < cell + 1]
+        lines: dict[float, list[tuple[float, str]]] = {}
+        for symbol, x, y, size, _ in own:
+            assert x + 0.6 * size <= cell + 1
+            assert 0 <= y <= 1
+            lines.setdefault(round(y, 6), []).append((x, symbol))
+        words = whole.replace("*", "").split()
+        written = ["".join(symbol for _, symbol in sorted(line)) for _, line in sorted(lines.items())]
+        assert "".join(written) == "".join(words)
+        ends = [len("".join(words[: n + 1])) for n in range(len(words))]
+        breaks = [len("".join(written[: n + 1])) for n in range(len(written))]
+        assert len(breaks) > 3
+        assert cell == 2 or set(breaks) <= set(ends)
+        sizes.append(own[0][3])
+    assert sizes[0] > sizes[1]
+    assert sizes[0] > sizes[2]
+
+
+@pytest.mark.parametrize("length", [30, 60])
+def test_words_that_the_reference_lacks_are_underlined(length: int) -> None:
+    axes = drawn(ids(["no beard, black hair"], length), 1, ids(["black hair, young, no"], length))
+    marked = [glyph for glyph in glyphs(axes) if glyph[4]]
+    assert "".join(symbol for symbol, *_ in sorted(marked, key=lambda glyph: glyph[1])).replace("_", "") == (
+        "beard,"
+    )
+    places = [[glyph[1:3] for glyph in marked if (glyph[0] == "_") is line] for line in (True, False)]
+    assert sorted(places[0]) == sorted(places[1])
 
 
 def test_a_blank_takes_a_place() -> None:
-    with house_style():
-        _, (axes,) = sheets(["t"], 1, 1, "")
-        text.draw(axes, torch.from_numpy(encode(["ab c"], 8).astype(np.int64)), 1)
-    a, b, c = (drawn.get_offsets()[0, 0] for drawn in axes.collections)
+    a, b, c = (x for _, x, *_ in glyphs(drawn(ids(["ab c"], 8), 1)))
     assert c - b == pytest.approx(2 * (b - a))
 
 
-def glyph(symbol: str) -> bytes:
-    return TextPath((0, 0), symbol, size=1, prop=FontProperties(family="monospace")).vertices.tobytes()
+def ids(texts: list[str], length: int) -> torch.Tensor:
+    return torch.from_numpy(encode(texts, length, pad="*" if length > 8 else " ").astype(np.int64))
+
+
+def drawn(values: torch.Tensor, columns: int, reference: torch.Tensor | None = None) -> Axes:
+    with house_style():
+        figure, (axes,) = sheets(["t"], 1, columns, "")
+        text.draw(axes, values, columns, reference=reference)
+        figure.canvas.draw()
+    return axes
+
+
+def glyphs(axes: Axes) -> list[tuple[str, float, float, float, bool]]:
+    """Character, place, size in cells and whether it is marked, of each that is drawn."""
+    found = []
+    for characters in axes.collections:
+        (path,) = characters.get_paths()
+        symbol, size = next(
+            (symbol, size)
+            for symbol, outline in OUTLINES.items()
+            if len(outline) == len(path.vertices)
+            for size in [np.abs(path.vertices).max() / np.abs(outline).max()]
+            if np.allclose(path.vertices, outline * [size, -size])
+        )
+        marked = characters.get_facecolor()[0][0] > 0
+        found += [(symbol, x, y, size, marked) for x, y in characters.get_offsets()]
+    return found
+
+
+OUTLINES = {
+    symbol: TextPath((0, 0), symbol, size=1, prop=FontProperties(family="monospace")).vertices
+    for symbol in ALPHABET
+    if not symbol.isspace()
+}

@@ -7,7 +7,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from mmjsd.reporting.canvas import Drawn, draw_all, house_style, sheets
+from mmjsd.modalities import Modality
+from mmjsd.reporting.canvas import Drawn, draw_all, house_style, panels, sheets
 
 #: Settings of a user: each shows, or fails where there is no LaTeX.
 SETTINGS = {
@@ -71,3 +72,17 @@ def test_the_style_is_the_same_as_without_settings() -> None:
     given = {"font.size", "axes.titlesize", "axes.spines.top", "axes.spines.right", "figure.titlesize"}
     given |= {"legend.frameon", "savefig.dpi", "backend", "text.parse_math", "svg.hashsalt"}
     assert {name for name in ours if ours[name] != matplotlib.rcParamsDefault[name]} <= given
+
+
+def test_long_texts_have_larger_cells_in_panels_as_high_as_others() -> None:
+    kinds = {"image": ("image", (3, 64, 64)), "word": ("text", (8,)), "text": ("text", (256,))}
+    modalities = {name: Modality(name, kind, shape, 1) for name, (kind, shape) in kinds.items()}
+    with house_style():
+        figure, axes = panels(modalities, 13.3, 10, "a title", header=2.3)
+        figure.canvas.draw()
+    cells = [ax.get_window_extent().width / 10 for ax in axes]
+    assert cells[0] == pytest.approx(cells[1], rel=0.02)
+    assert cells[2] > 2 * cells[0]
+    rows = [ax.get_ylim()[0] for ax in axes]
+    assert rows == [13.3, 13.3, pytest.approx(6.3)]  # the header, and whole rows
+    assert abs(rows[2] * cells[2] - rows[0] * cells[0]) < cells[2]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CELL", "RESERVED", "Kind", "Modality", "kind_of"]
 
-CELL = 0.42
-"""Width and height of a cell of a sheet of samples in inches."""
+CELL = 68 / 180
+"""Width and height of a cell of a sheet of samples in inches: two pixels to each of 32 and a rim."""
 
 RESERVED = frozenset({"pairs", "labels", "prior", "mean", "joint", "random"})
 """What else stands where names of modalities do: in a split, among weights, in keys of metrics."""
@@ -91,7 +91,16 @@ class Kind(Protocol):
     def score(self, predicted: "Tensor", x: "Tensor") -> float:
         """Score predictions of inputs (B, ...), means of generated samples: NaN where it is not defined."""
 
-    def draw(self, axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
+    def draw(
+        self,
+        axes: "Axes",
+        values: "Tensor",
+        columns: int,
+        *,
+        left: float = 0,
+        top: float = 0,
+        reference: "Tensor | None" = None,
+    ) -> None:
         """Fill cells of a sheet row by row, from (left, top) on, each a unit wide and high.
 
         Args:
@@ -99,6 +108,7 @@ class Kind(Protocol):
             values: inputs or generated samples (N, ...).
             columns: cells of a row.
             left, top: where the first cell begins.
+            reference: inputs (N, ...) from which words differ that are marked; nothing else is.
         """
 
 

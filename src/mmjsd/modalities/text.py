@@ -1,18 +1,22 @@
 """Texts: token ids of one alphabet in the store, a categorical likelihood for each character."""
 
-import math
+import itertools
+import re
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmjsd.errors import MmjsdError
-from mmjsd.modalities import CELL
 from mmjsd.modalities.preparation import Unfit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
+    from matplotlib.transforms import Affine2DBase
     from torch import Tensor, nn
 
 __all__ = [
@@ -21,6 +25,7 @@ __all__ = [
     "DTYPE",
     "FROM_FILES",
     "LIKELIHOODS",
+    "LONG",
     "RANGE",
     "SCORE_IS_ERROR",
     "as_input",
@@ -55,6 +60,14 @@ _CODES = np.frombuffer(ALPHABET.encode("ascii"), np.uint8)
 _UNKNOWN = 255
 _IDS = np.full(256, _UNKNOWN, np.uint8)
 _IDS[_CODES] = np.arange(len(ALPHABET))
+
+#: Characters beyond which a text is long: its cells are larger.
+LONG = 32
+
+#: Characters of a line in the largest letters, of short texts and of long ones. Texts of more than the first
+#: are wrapped between words, and what fills them up is left out.
+_LINE, _LONG_LINE = 8, 14
+_FILLING = "*"
 
 #: Width of a character, and distance of lines, relative to the size of the font that texts are drawn in.
 _ADVANCE, _LEADING = 0.602, 1.2
@@ -194,34 +207,81 @@ def score(predicted: "Tensor", x: "Tensor") -> float:
     return float((predicted.argmax(-1) == x).float().mean())
 
 
-def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
-    """Write texts, token ids (N, L) or character probabilities (N, L, A): the most likely characters."""
+def draw(
+    axes: "Axes",
+    values: "Tensor",
+    columns: int,
+    *,
+    left: float = 0,
+    top: float = 0,
+    reference: "Tensor | None" = None,
+) -> None:
+    """Write texts, token ids (N, L) or character probabilities (N, L, A): the most likely characters.
+
+    Words that the texts of the reference lack are underlined.
+    """
     from matplotlib.collections import PathCollection
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-    from matplotlib.transforms import IdentityTransform
+    from matplotlib.transforms import AffineDeltaTransform
 
     ids = (values.argmax(-1) if values.is_floating_point() else values).cpu().numpy()
-    # as many lines as make the block of text about as wide as high
-    width = max(8, math.ceil(math.sqrt(2 * ids.shape[1])))
-    size = 1 / (0.65 * width)  # of the font, in cells
-    cell, (line, place) = np.arange(len(ids))[:, None], np.divmod(np.arange(ids.shape[1]), width)
-    x = left + cell % columns + 0.5 + _ADVANCE * size * (place - width / 2)
-    y = top + cell // columns + 0.5 + _LEADING * size * (line - line[-1] / 2 + 0.3)
-    font = FontProperties(family="monospace")
+    expected = [None] * len(ids) if reference is None else decode(reference.cpu().numpy())
+    data = cast("Affine2DBase", axes.transData)  # of linear axes
+    places: dict[tuple[str, int, bool], list[tuple[float, float]]] = {}
+    for cell, (text, other) in enumerate(zip(decode(ids), expected, strict=True)):
+        known = None if other is None else _words(other)
+        lines, width = _laid_out(text)
+        size = _size(width)
+        for number, line in enumerate(lines):
+            y = top + cell // columns + 0.5 + _LEADING * size * (number - (len(lines) - 1) / 2 + 0.3)
+            for word in re.finditer(r"\S+", line):
+                marked = known is not None and not known.issuperset(_words(word[0]))
+                for place, character in enumerate(word[0], word.start()):
+                    x = left + cell % columns + 0.5 + _ADVANCE * size * (place - width / 2)
+                    for symbol in (character, "_") if marked else character:
+                        places.setdefault((symbol, width, marked), []).append((x, y))
     # each character once, with all its places: as strings, thousands of texts would take seconds
-    for character in np.unique(ids):
-        if ALPHABET[character].isspace():
-            continue
-        where = ids == character
+    for (symbol, width, marked), offsets in places.items():
         glyphs = PathCollection(
-            [TextPath((0, 0), ALPHABET[character], size=1, prop=font)],
-            sizes=[(72 * CELL * size) ** 2],
-            offsets=np.stack([x[where], y[where]], 1),
-            offset_transform=axes.transData,
-            color="black",
+            [_glyph(symbol, _size(width))],
+            offsets=offsets,
+            offset_transform=data,
+            color="#b3261e" if marked else "black",
             linewidths=0,
             snap=False,
         )
-        glyphs.set_transform(IdentityTransform())
+        glyphs.set_transform(AffineDeltaTransform(data))
         axes.add_collection(glyphs, autolim=False)
+
+
+def _laid_out(text: str) -> tuple[list[str], int]:
+    """The lines of a text, and how many characters there is room for in each."""
+    if len(text) <= _LINE:  # as it is, for where words begin is part of it
+        return [text], _LINE
+    words = text.replace(_FILLING, " ").split()
+    longest = max(map(len, words), default=0)
+    least = max(_LINE if len(text) <= LONG else _LONG_LINE, min(longest, 2 * _LONG_LINE))
+    for width in itertools.count(least):
+        lines = textwrap.wrap(" ".join(words), width)
+        if _LEADING * _size(width) * len(lines) <= 1:
+            return lines, width
+    raise AssertionError
+
+
+def _words(text: str) -> set[str]:
+    return set(text.replace(_FILLING, " ").replace(",", " ").split())
+
+
+def _size(width: int) -> float:
+    """Of the font, in cells, of which a line has room for as many characters."""
+    return 1 / (0.65 * width)
+
+
+@cache
+def _glyph(symbol: str, size: float) -> "Path":
+    """The outline of a character where the vertical axis points down."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    outline = TextPath((0, 0), symbol, size=1, prop=FontProperties(family="monospace"))
+    return outline.transformed(Affine2D().scale(size, -size))

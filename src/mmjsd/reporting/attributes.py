@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmjsd.data.text import PADDING, attribute_texts
+from mmjsd.data.text import PADDING, attribute_texts, spelled
 from mmjsd.devices import as_float64
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.keys import ATTRIBUTES
@@ -17,6 +17,15 @@ from mmjsd.reporting.canvas import Drawn, draw, note, sheets
 from mmjsd.reporting.shown import Shown
 
 __all__ = ["attributes", "manipulation"]
+
+#: Attributes that a model does best, and as many that it does worst.
+_SHOWN = 6
+
+#: The share of samples with an attribute, or without it, below which its score is chance.
+_RARE = 0.05
+
+#: Of a sign on a picture.
+_BADGE = {"boxstyle": "square,pad=0.05", "facecolor": "black", "edgecolor": "none", "alpha": 0.6}
 
 
 def attributes(shown: Shown) -> Drawn:
@@ -72,9 +81,13 @@ def manipulation(shown: Shown) -> Drawn:
     ]
     if image is None or not texts:
         return note("manipulation", "Not drawn: there is no image, or no text that names the attributes.")
-    # the attributes that are neither rare nor general can be both added and removed
     frequency = as_float64(test.labels).mean(0).cpu().numpy()
-    changed = np.sort(np.argsort(np.abs(frequency - 0.25))[:12])
+    scores = _gains(shown, frequency, f"coherence/{texts[0]}/{image}")
+    ranked = np.argsort(-scores, kind="stable")[: np.isfinite(scores).sum()]
+    best, worst = ranked[:_SHOWN], ranked[_SHOWN:][-_SHOWN:]
+    changed = np.concatenate([best, worst])
+    if not len(changed):
+        return note("manipulation", f"Not drawn: how well {image} shows attributes was not judged.")
     edited = np.repeat(labels[:, None], len(changed) + 1, 1)  # (faces, 1 + changed, A)
     edited[:, np.arange(len(changed)) + 1, changed] ^= 1
     repeated = chosen.repeat_interleave(len(changed) + 1)
@@ -85,20 +98,36 @@ def manipulation(shown: Shown) -> Drawn:
         values[name] = torch.tensor(words.astype(np.int64), device=model.device)
     posterior = model.posterior(model.encode(values).shared, modalities).select().mean
     style = test.private_of(image, repeated).mean
-    columns = len(changed) + 2
-    figure, (ax,) = sheets([""], len(chosen) + 1.6, columns, "One word of the text changed")
-    draw(ax, model.modalities[image], test.inputs(image, chosen), 1, top=1.6)
+    columns, top = len(changed) + 2, 2.2
+    figure, (ax,) = sheets([""], len(chosen) + top, columns, "One word of the text changed")
+    draw(ax, model.modalities[image], test.inputs(image, chosen), 1, top=top)
     output = model.decode_mean(image, style, posterior)
-    draw(ax, model.modalities[image], output, columns - 1, left=1, top=1.6)
-    heads = ["given", "same text", *(f"± {classes[a].replace('_', ' ')}" for a in changed)]
+    draw(ax, model.modalities[image], output, columns - 1, left=1, top=top)
+    heads = ["given", "same text", *(f"{spelled(classes[a])} {scores[a]:.2f}" for a in changed)]
     for column, head in enumerate(heads):
-        ax.text(column + 0.5, 1.5, head, rotation=60, size=7, ha="left", va="bottom")
+        ax.text(column + 0.5, top - 0.1, head, rotation=60, size=7, ha="left", va="bottom")
+    for (row, column), present in np.ndenumerate(labels[:, changed]):
+        sign = "−" if present else "+"
+        ax.text(column + 2.07, row + top + 0.05, sign, size=8, va="top", color="white", bbox=_BADGE)
+    if len(worst):
+        ax.axvline(2 + len(best), ymax=len(chosen) / (len(chosen) + top), color="black", lw=1.5)
     return Drawn(
         figure,
         "Faces given an image (left column) and its text, in which one attribute is added where it is "
-        "missing and removed where it is present. Shared latent: posterior mean given both; private latent: "
-        "the image's.",
+        f"missing (+) and removed where it is present (−): on the left the {len(best)} attributes that the "
+        f"model does best, on the right the {len(worst)} that it does worst, of those that {_RARE:.0%} to "
+        f"{1 - _RARE:.0%} of the test samples have. Beside their names: how well images generated given the "
+        "text alone show them, by average precision, with 0 for guessing and 1 for no fault. Shared latent: "
+        "posterior mean given both; private latent: the image's.",
     )
+
+
+def _gains(shown: Shown, frequency: NDArray[np.float64], column: str) -> NDArray[np.float64]:
+    """The average precision of each attribute (A,) above guessing: 0..1, NaN of one that is not looked at."""
+    keys = [f"{ATTRIBUTES}{name}/{column}" for name in shown.trained.classes]
+    precision = np.array([shown.metrics.get(key, math.nan) for key in keys])
+    looked_at = (frequency >= _RARE) & (frequency <= 1 - _RARE)
+    return np.where(looked_at, (precision - frequency) / np.maximum(1 - frequency, _RARE), math.nan)
 
 
 def _place(texts: Tensor) -> tuple[NDArray[np.int64], int]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import CELL, Modality, kind_of
+from mmjsd.modalities.text import LONG
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.catalogue import CAPTIONS
 
@@ -30,8 +32,10 @@ __all__ = [
     "house_style",
     "name_lines",
     "note",
+    "panels",
     "refuse_unless_writable",
     "save",
+    "scale_of",
     "sheets",
 ]
 
@@ -60,6 +64,9 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
+#: By how much the cells of long texts are larger than others.
+_MAGNIFIED = 2.2
+
 #: Lines that a legend names.
 _NAMED = 40
 
@@ -80,22 +87,65 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def sheets(titles: list[str], rows: float, columns: float, title: str) -> tuple[Figure, list[Axes]]:
-    """A figure with one sheet of empty cells for each title, side by side, wrapped after three."""
+def sheets(
+    titles: Sequence[str],
+    rows: float | Sequence[float],
+    columns: float,
+    title: str,
+    scales: Sequence[float] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with one sheet of empty cells for each title, side by side, wrapped after three.
+
+    The sheets may have rows of different number, and cells larger than others by a scale.
+    """
     across = min(3, len(titles))
     down = -(-len(titles) // across)
+    scales = scales or [1.0] * len(titles)
+    rows = [rows] * len(titles) if isinstance(rows, int | float) else rows
+    widths, heights = [0.0] * across, [0.0] * down
+    for place, (number, scale) in enumerate(zip(rows, scales, strict=True)):
+        widths[place % across] = max(widths[place % across], columns * scale)
+        heights[place // across] = max(heights[place // across], number * scale)
     figure = Figure(
-        figsize=(across * (columns * CELL + 0.2), down * (rows * CELL + 0.35) + 0.4), layout="constrained"
+        figsize=(sum(widths) * CELL + across * 0.2, sum(heights) * CELL + down * 0.35 + 0.4),
+        layout="constrained",
     )
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    grid = figure.subplots(down, across, squeeze=False, width_ratios=widths, height_ratios=heights)
+    axes = list(grid.flat)
     for ax in axes[len(titles) :]:
         ax.remove()
-    for ax, name in zip(axes, titles, strict=False):
-        ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
+    for ax, name, number in zip(axes, titles, rows, strict=False):
+        ax.set(xlim=(0, columns), ylim=(number, 0), aspect="equal", anchor="N")
         ax.set_title(name, y=1.0)  # where it would be put, after laying out ticks that there are not
         ax.axis("off")
     figure.suptitle(title)
     return figure, axes[: len(titles)]
+
+
+def panels(
+    modalities: Mapping[str, Modality],
+    rows: float,
+    columns: float,
+    title: str,
+    *,
+    header: float = 0,
+    block: float = 1,
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a sheet for each modality, those of long texts large enough to be read.
+
+    Of the latter as many blocks of rows below the header are to be seen as are not higher than the others.
+    """
+    scales = [scale_of(modality) for modality in modalities.values()]
+    seen = [
+        rows if scale == 1 else header + block * max(1, round((rows / scale - header) / block))
+        for scale in scales
+    ]
+    return sheets(list(modalities), seen, columns, title, scales)
+
+
+def scale_of(modality: Modality) -> float:
+    """Tell how much larger than others the cells of a modality are."""
+    return _MAGNIFIED if kind_of(modality).ALPHABET and math.prod(modality.shape) > LONG else 1.0
 
 
 def colours(number: int) -> list[str]:
@@ -141,10 +191,17 @@ def note(title: str, text: str) -> Drawn:
 
 
 def draw(
-    axes: Axes, modality: Modality, values: Tensor, columns: int, *, left: float = 0, top: float = 0
+    axes: Axes,
+    modality: Modality,
+    values: Tensor,
+    columns: int,
+    *,
+    left: float = 0,
+    top: float = 0,
+    reference: Tensor | None = None,
 ) -> None:
     """Fill cells of a sheet row by row with inputs or generated samples (N, ...), as :class:`Kind` says."""
-    kind_of(modality).draw(axes, values, columns, left=left, top=top)
+    kind_of(modality).draw(axes, values, columns, left=left, top=top, reference=reference)
 
 
 def save(figure: Figure, path: Path) -> None:

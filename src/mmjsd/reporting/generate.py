@@ -11,7 +11,7 @@ from mmjsd.data.store import read_store
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.trained import load_trained
 from mmjsd.params import make_evaluation
-from mmjsd.reporting.canvas import draw, house_style, refuse_unless_writable, save, sheets
+from mmjsd.reporting.canvas import draw, house_style, refuse_unless_writable, save, scale_of, sheets
 from mmjsd.training.model_file import load_model
 
 __all__ = ["generate_picture"]
@@ -52,10 +52,12 @@ def generate_picture(
         samples = model.standardised(model.generate(inputs, n=n, generator=generator))
     columns = math.ceil(math.sqrt(n))
     title = f"{content['name']}, given " + (", ".join(f"{k} = {v}" for k, v in given.items()) or "nothing")
+    shown = {name: model.modalities[name] for name in samples}
     with house_style():
-        figure, axes = sheets(list(samples), math.ceil(n / columns), columns, title)
+        scales = [scale_of(modality) for modality in shown.values()]
+        figure, axes = sheets(list(shown), math.ceil(n / columns), columns, title, scales)
         for ax, (name, values) in zip(axes, samples.items(), strict=True):
-            draw(ax, model.modalities[name], values, columns)
+            draw(ax, shown[name], values, columns)
         save(figure, out)
 
 

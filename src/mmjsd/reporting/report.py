@@ -111,7 +111,7 @@ def write_report(
         datasets=shown,
         version=version("mmjsd"),
         environment=list(describe().items()),
-        library=Markup(library()) if charts else "",
+        library=library() if charts else "",
     )
     atomic_write(out, page)
 

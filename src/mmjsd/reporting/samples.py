@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from mmjsd.distributions import Gaussian
+from mmjsd.modalities import kind_of
 from mmjsd.models.vae import MultimodalVAE
-from mmjsd.reporting.canvas import Drawn, draw, sheets
+from mmjsd.reporting.canvas import Drawn, draw, panels, scale_of
 from mmjsd.reporting.shown import COLUMNS, Shown
 
 __all__ = [
@@ -42,13 +43,13 @@ def of_prior(model: MultimodalVAE, generator: torch.Generator | None = None) -> 
 
 
 def _random(model: MultimodalVAE, samples: Mapping[str, Tensor], source: str) -> Drawn:
-    figure, axes = sheets(list(model.modalities), SIDE, SIDE, "Random samples")
+    figure, axes = panels(model.modalities, SIDE, SIDE, f"Random samples from {source}")
     for ax, (name, values) in zip(axes, samples.items(), strict=True):
         draw(ax, model.modalities[name], values, SIDE)
     return Drawn(
         figure,
         f"Samples from {source}. The same place in each panel has the same shared latent: a coherent model "
-        "shows the same class there.",
+        f"shows the same class there.{_about_texts(model)}",
     )
 
 
@@ -57,29 +58,58 @@ def conditional(shown: Shown) -> Drawn:
     model, test, subset = shown.trained.model, shown.trained.test, shown.given
     chosen = shown.examples(subset)
     title = f"Given {' and '.join(subset)}"
-    figure, axes = sheets(list(model.modalities), len(subset) + SAMPLES + 0.3, COLUMNS, title)
+    figure, axes = panels(
+        model.modalities, len(subset) + SAMPLES + 0.3, COLUMNS, title, header=len(subset) + 0.3
+    )
     repeated = chosen.repeat(SAMPLES)  # a row has all inputs once
     c = test.posterior(subset, repeated).rsample()
     for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
         for row, given in enumerate(subset):
-            draw(ax, model.modalities[given], test.inputs(given, chosen), COLUMNS, top=row)
+            if scale_of(model.modalities[given]) > scale_of(modality):
+                ax.text(0, row + 0.5, f"({given}: beside)", va="center", color="0.4")
+            else:
+                draw(ax, model.modalities[given], test.inputs(given, chosen), COLUMNS, top=row)
         ax.axhline(len(subset) + 0.15, color="black", lw=0.8)
         styles = torch.randn(SAMPLES, model.private_latent, device=c.device)
         output = model.decode_mean(name, styles.repeat_interleave(len(chosen), 0), c)
-        draw(ax, modality, output, COLUMNS, top=len(subset) + 0.3)
+        true = _reference(shown, name, chosen)
+        compared = None if true is None else true.repeat(SAMPLES, 1)
+        draw(ax, modality, output, COLUMNS, top=len(subset) + 0.3, reference=compared)
     styled = " Each row has one private latent, and so one style." if model.private_latent else ""
     return Drawn(
         figure,
         f"Above the line {' and '.join(subset)} of test samples{shown.labels.of_examples}, below {SAMPLES} "
-        f"samples of each modality given these, with the shared latent drawn anew each time.{styled}",
+        f"samples of each modality given these, with the shared latent drawn anew each time.{styled}"
+        f"{_about_texts(model, compared=True)}",
     )
+
+
+def _reference(shown: Shown, name: str, samples: Tensor) -> Tensor | None:
+    """The texts of test samples that have one each, which generated ones are compared with."""
+    test = shown.trained.test
+    is_text = kind_of(shown.trained.model.modalities[name]).ALPHABET is not None
+    there = is_text and torch.isin(samples, test.complete((name,))).all()
+    return test.inputs(name, samples) if there else None
+
+
+def _about_texts(model: MultimodalVAE, *, compared: bool = False) -> str:
+    """Say what is special about texts, if there are any."""
+    texts = [m for m in model.modalities.values() if kind_of(m).ALPHABET is not None]
+    said = ""
+    if texts and compared:
+        said += " Underlined: words that the text of the test sample does not have."
+    if any(scale_of(modality) > 1 for modality in texts):
+        said += " Of long texts, the first rows."
+    return said
 
 
 def swapping(shown: Shown) -> Drawn:
     """Draw the content of some test samples in the style of others."""
     model, test, modalities = shown.trained.model, shown.trained.test, shown.modalities
     chosen = shown.examples(modalities)
-    figure, axes = sheets(list(modalities), COLUMNS + 1.3, COLUMNS + 1.3, "Swapping style and content")
+    figure, axes = panels(
+        model.modalities, COLUMNS + 1.3, COLUMNS + 1.3, "Swapping style and content", header=1.3
+    )
     contents, styles = chosen, chosen.flip(0)
     for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
         ax.set_xlim(0, COLUMNS + 1.3)
@@ -93,7 +123,7 @@ def swapping(shown: Shown) -> Drawn:
     return Drawn(
         figure,
         "Shared latent of the test sample above (content), private latent of the one on the left (style); "
-        "means of both posteriors. Columns should keep the class, rows the look.",
+        f"means of both posteriors. Columns should keep the class, rows the look.{_about_texts(model)}",
     )
 
 
@@ -101,7 +131,7 @@ def reconstructions(shown: Shown) -> Drawn:
     """Draw test samples and what becomes of them."""
     model, test, modalities = shown.trained.model, shown.trained.test, shown.modalities
     samples = test.complete(modalities)[: 4 * COLUMNS]
-    figure, axes = sheets(list(modalities), 12 + 3 * 0.3, COLUMNS, "Reconstructions")
+    figure, axes = panels(model.modalities, 12 + 3 * 0.3, COLUMNS, "Reconstructions", block=3.3)
     for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
         for block, part in enumerate(samples.split(COLUMNS)):
             top = block * 3.3
@@ -109,11 +139,12 @@ def reconstructions(shown: Shown) -> Drawn:
             s = test.private_of(name, part).mean
             for row, subset in enumerate([(name,), modalities], 1):
                 c = test.posterior(subset, part).mean
-                draw(ax, modality, model.decode_mean(name, s, c), COLUMNS, top=top + row)
+                output = model.decode_mean(name, s, c)
+                draw(ax, modality, output, COLUMNS, top=top + row, reference=_reference(shown, name, part))
     return Drawn(
         figure,
         "Blocks of three rows: test samples, their reconstruction from the modality itself, and from all "
-        "modalities (posterior means).",
+        f"modalities (posterior means).{_about_texts(model, compared=True)}",
     )
 
 
@@ -122,7 +153,7 @@ def interpolation(shown: Shown) -> Drawn:
     model, test, modalities = shown.trained.model, shown.trained.test, shown.modalities
     complete = test.complete(modalities)
     ends = complete[: 16 if len(complete) >= 16 else 2].view(2, -1)
-    figure, axes = sheets(list(modalities), ends.shape[1], COLUMNS, "Interpolation")
+    figure, axes = panels(model.modalities, ends.shape[1], COLUMNS, "Interpolation")
     weights = torch.linspace(0, 1, COLUMNS, device=model.device)
 
     def between(latents: Tensor) -> Tensor:
@@ -137,5 +168,5 @@ def interpolation(shown: Shown) -> Drawn:
     return Drawn(
         figure,
         "Each row goes from one test sample to another, straight through the latents (posterior means given "
-        "all modalities), the same way in each panel.",
+        f"all modalities), the same way in each panel.{_about_texts(model)}",
     )
