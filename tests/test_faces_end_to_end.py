@@ -100,9 +100,8 @@ def test_the_best_and_the_worst_attributes_are_manipulated(folder):
     shown = Shown(trained, metrics, ShownAttributes())
     figure, _ = manipulation(shown)
     (ax,) = figure.axes
-    heads = [
-        match.groups() for text in ax.texts if (match := re.match(r"(.+) (-?\d\.\d\d)$", text.get_text()))
-    ]
+    written = [text.get_text() for text in ax.texts]
+    heads = [match.groups() for text in written if (match := re.match(r"(.+) (-?\d\.\d\d)$", text))]
     assert len(heads) == 12
     gains = {}
     for name in trained.classes:
