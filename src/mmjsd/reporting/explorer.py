@@ -86,7 +86,7 @@ def _specification(
     rows: list[dict[str, Any]], names: Mapping[str, str], x: str, y: str, prefix: str
 ) -> dict[str, Any]:
     def encoded(field: str) -> dict[str, Any]:
-        axis = {"title": {"expr": f"names[{field[0]}]"}, "tickCount": 8}
+        axis = {"title": {"expr": f"names[{field[0]}]"}, "tickCount": 8, "labelFlush": False}
         scale = {"zero": False, "padding": 12}
         return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 

@@ -18,7 +18,7 @@ __all__ = ["Picture", "embedded", "linked"]
 
 #: At these qualities neither looks other than the PNG, several times as large; AVIF is a third less than
 #: WebP. Its other speeds take much longer, or save nothing.
-_AVIF: dict[str, Any] = {"format": "avif", "quality": 60, "speed": 8, "max_threads": 1}
+_AVIF: dict[str, Any] = {"format": "avif", "quality": 57, "speed": 8, "max_threads": 1}
 _WEBP: dict[str, Any] = {"format": "webp", "quality": 82, "method": 4}
 
 
