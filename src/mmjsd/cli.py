@@ -155,6 +155,12 @@ def _impute(arguments: argparse.Namespace) -> None:
     impute(arguments.folder, arguments.file, arguments.out, seed=arguments.seed)
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from mmjsd.sharing.export import export
+
+    export(arguments.folder, arguments.out, arguments.format)
+
+
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
@@ -225,6 +231,12 @@ def _parser() -> argparse.ArgumentParser:
     impute.add_argument("file", type=Path, metavar="FILE.csv")
     impute.add_argument("--out", type=Path, required=True, metavar="FILLED.csv")
     impute.add_argument("--seed", type=_natural, default=0, metavar="N")
+
+    text = "write a trained model for the Hugging Face Hub, or its networks as ONNX"
+    export = command(commands, "export", _export, text)
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")
+    export.add_argument("--format", choices=("huggingface", "onnx"), required=True)
+    export.add_argument("--out", type=Path, required=True, metavar="NEW_FOLDER")
 
     about = commands.add_parser("params", help="check the parameter file, or print its schema")
     files = about.add_subparsers(required=True, metavar="COMMAND")

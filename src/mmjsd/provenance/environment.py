@@ -5,10 +5,10 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from pathlib import Path
 
-__all__ = ["describe"]
+__all__ = ["describe", "numbers_page"]
 
 #: Libraries whose version may show in what is made.
 _PACKAGES = ("mmjsd", "torch", "numpy", "scipy", "scikit-learn", "h5py", "pillow", "snakemake", "mlflow")
@@ -25,6 +25,14 @@ def describe() -> dict[str, str]:
         "machine.cores": str(os.cpu_count()),
         **({"machine.gpu": gpu} if (gpu := _gpu()) else {}),
     }
+
+
+def numbers_page() -> str:
+    """Tell where the numbers are defined: the address, if the package has one of its repository."""
+    page = "docs/numbers.md"
+    urls = dict(entry.split(", ", 1) for entry in metadata("mmjsd").get_all("Project-URL") or [])
+    repository = urls.get("Repository", "").rstrip("/")
+    return f"[{page}]({repository}/blob/main/{page})" if repository else f"`{page}` of mmjsd"
 
 
 def _git_state() -> dict[str, str]:

@@ -23,6 +23,8 @@ class Kind(Protocol):
     """Modality -> form that it is prepared in, `face` or `attributes` (the usual one, if it does not say)."""
     LABELS: Literal["class", "attributes"] | None
     """What its samples are labelled with."""
+    LICENCE: str
+    """Of the official files (not known, if it does not say)."""
     ON_ALL_CORES: bool
     """Whether it builds by one process a core (by one alone, if it does not say)."""
     ORIGINS: tuple[Origin, ...]

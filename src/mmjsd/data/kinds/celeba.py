@@ -31,6 +31,7 @@ from mmjsd.provenance.files import sha256_file
 __all__ = [
     "FORMS",
     "LABELS",
+    "LICENCE",
     "MODALITIES",
     "ON_ALL_CORES",
     "build",
@@ -43,6 +44,7 @@ __all__ = [
 MODALITIES = {"image": "image 3x64x64", "text": "text 256"}
 FORMS = {"image": "face", "text": "attributes"}
 LABELS = "attributes"
+LICENCE = "CelebA: non-commercial research purposes only"
 ON_ALL_CORES = True
 
 _IMAGES = (f"{FOLDER}.zip", f"{FOLDER}/")

@@ -20,7 +20,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.params.sources import origin
 from mmjsd.provenance.files import sha256_file
 
-__all__ = ["LABELS", "MODALITIES", "ORIGINS", "build", "find_sources", "of"]
+__all__ = ["LABELS", "LICENCE", "MODALITIES", "ORIGINS", "build", "find_sources", "of"]
 
 #: Of each view: profile correlations, Fourier coefficients, Karhunen-Loève coefficients, morphological
 #: features, averages of 2x3 pixels, Zernike moments (van Breukelen et al. 1998).
@@ -28,6 +28,7 @@ SIZES = {"fac": 216, "fou": 76, "kar": 64, "mor": 6, "pix": 240, "zer": 47}
 
 MODALITIES = dict.fromkeys(SIZES, "vector")
 LABELS = "class"
+LICENCE = "UCI Multiple Features: CC BY 4.0"
 ORIGINS = ("download", "folder")
 
 _OF_CLASS = 200

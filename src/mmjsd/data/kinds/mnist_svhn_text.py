@@ -18,10 +18,11 @@ from mmjsd.params.sources import effective, origin
 from mmjsd.params.types import ImageCount
 from mmjsd.provenance.files import sha256_file
 
-__all__ = ["LABELS", "MODALITIES", "build", "download_sources", "find_sources"]
+__all__ = ["LABELS", "LICENCE", "MODALITIES", "build", "download_sources", "find_sources"]
 
 MODALITIES = {"mnist": "image 1x28x28", "svhn": "image 3x32x32", "text": "text 8"}
 LABELS = "class"
+LICENCE = "MNIST: CC BY-SA 3.0; SVHN: non-commercial use only"
 
 _SPLITS = ("train", "test")
 

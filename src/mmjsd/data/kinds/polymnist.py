@@ -29,6 +29,7 @@ from mmjsd.provenance.files import sha256_file
 
 __all__ = [
     "LABELS",
+    "LICENCE",
     "MODALITIES",
     "ON_ALL_CORES",
     "ORIGINS",
@@ -40,6 +41,7 @@ __all__ = [
 
 MODALITIES = dict.fromkeys(("m0", "m1", "m2", "m3", "m4"), "image 3x28x28")
 LABELS = "class"
+LICENCE = "MNIST: CC BY-SA 3.0; of the background pictures not known"
 ORIGINS = ("standin", "folder")
 ON_ALL_CORES = True
 

@@ -1,0 +1,1 @@
+"""Models for others: folders for the Hugging Face Hub, and networks as ONNX."""
