@@ -155,6 +155,12 @@ def _impute(arguments: argparse.Namespace) -> None:
     impute(arguments.folder, arguments.file, arguments.out, seed=arguments.seed)
 
 
+def _ui(arguments: argparse.Namespace) -> None:
+    from mmjsd.tracking.pages import open_pages
+
+    open_pages(arguments.port)
+
+
 def _export(arguments: argparse.Namespace) -> None:
     from mmjsd.sharing.export import export
 
@@ -231,6 +237,10 @@ def _parser() -> argparse.ArgumentParser:
     impute.add_argument("file", type=Path, metavar="FILE.csv")
     impute.add_argument("--out", type=Path, required=True, metavar="FILLED.csv")
     impute.add_argument("--seed", type=_natural, default=0, metavar="N")
+
+    text = "show the runs in MLflow, and print where they are side by side"
+    ui = command(commands, "ui", _ui, text)
+    ui.add_argument("--port", type=_positive, default=5000, metavar="N", help="default: 5000")
 
     text = "write a trained model for the Hugging Face Hub, or its networks as ONNX"
     export = command(commands, "export", _export, text)

@@ -20,7 +20,8 @@ from mmjsd.errors import MmjsdError
 from mmjsd.modalities import Modality
 from mmjsd.params import make_dataset, make_evaluation, make_run
 from mmjsd.tracking import runs as tracking_runs
-from mmjsd.tracking.store import why_gone
+from mmjsd.tracking.notes import addresses
+from mmjsd.tracking.store import tracking_store, why_gone
 from mmjsd.training.model_file import build, save_model
 
 MODALITIES = [Modality("mnist", "image", (1, 28, 28), 784), Modality("text", "text", (8,), 8)]
@@ -28,6 +29,7 @@ RUN = make_run("mmjsd", dataset="digits", shared_latent=3)
 METRICS = {
     "coherence/random": 0.25,
     "representation/accuracy/mnist-text": 0.5,
+    "likelihood/mnist-text/joint": -3.0,
     "train/loss": 1.0,
     "meta/epochs": 2,
     "meta/device": "cpu",
@@ -105,6 +107,7 @@ def test_everything_can_be_read_back(folder: Path) -> None:
     assert run.data.params["evaluation.train_samples"] == "500"
 
     assert run.data.metrics["coherence/random"] == 0.25
+    assert run.data.metrics["likelihood/joint"] == -3  # of the headline, and in no metrics.json
     assert run.data.metrics["meta/epochs"] == 2
     curve = client().get_metric_history(run.info.run_id, "train/divergence/content")
     assert [(point.step, point.value) for point in curve] == [(1, 0.5), (2, 0.25)]
@@ -119,6 +122,9 @@ def test_everything_can_be_read_back(folder: Path) -> None:
     assert tags["machine.cores"] == str(os.cpu_count())
     assert tags["meta/device"] == "cpu"
     assert "git.commit" not in tags  # this folder is no repository
+    note = tags["mlflow.note.content"]
+    assert note.startswith("Objective mmjsd, seed 1, on `digits` (mnist_svhn_text: stand-in data")
+    assert note.endswith("How the numbers are defined: `docs/numbers.md` of mmjsd.")
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
 
     names = {file.path for file in client().list_artifacts(run.info.run_id)}
@@ -269,6 +275,39 @@ def test_an_experiment_is_of_models_and_not_of_traces(folder: Path) -> None:
     track(folder)
     tags = client().get_experiment_by_name("digits").tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_what_is_published_describes_experiments_and_sweeps(folder: Path) -> None:
+    place = folder.parents[2] / "mlflow.json"
+    about = {"kind": "mnist_svhn_text", "source": "standin", "objectives": ["mmjsd", "mvae", "mmjsd"]}
+    about |= {"seeds": 3, "sweeps": {"grid": {"keys": ["beta"], "runs": 2}}}
+    report = Path("report.html")
+    report.write_text("a report")
+
+    def publish(**changes: Any) -> tuple[dict[str, str], str]:
+        tracking_runs.publish([report], place, {"digits": about | changes})
+        (sweep,) = [run for run in runs() if run.info.run_name == "grid"]
+        return client().get_experiment_by_name("digits").tags, sweep.data.tags["mlflow.note.content"]
+
+    tags, sweep = publish()
+    note, number = tags["mlflow.note.content"], client().get_experiment_by_name("digits").experiment_id
+    assert "3 runs of 3 seeds each on `digits`" in note
+    assert "mmjsd (2), mvae." in note
+    assert f"[Headline metrics](#/experiments/{number}/runs?viewStateShareKey=headline)" in note
+    assert sweep.startswith("Sweep over beta on `digits`")
+    assert "2 runs of 3 seeds each" in sweep
+    columns = json.loads(tags["mlflow.sharedViewState.headline"])["selectedColumns"]
+    assert {"params.`objective`", "metrics.`coherence/random`", "metrics.`likelihood/joint`"} <= {*columns}
+    (line,) = addresses(tracking_store(), 5001)
+    table = f"http://127.0.0.1:5001/#/experiments/{number}/runs?viewStateShareKey=headline"
+    assert line == f"digits: headline metrics {table} charts {table}&compareRunsMode=CHART"
+
+    tags, _ = publish(seeds=4)
+    assert "3 runs of 4 seeds each" in tags["mlflow.note.content"]
+    client().set_experiment_tag(number, "mlflow.note.content", "mine")
+    tags, sweep = publish(seeds=5)
+    assert tags["mlflow.note.content"] == "mine"
+    assert "of 5 seeds" in sweep
 
 
 # --- What else there is in the process and its environment --------------------------------------------------

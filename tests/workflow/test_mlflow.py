@@ -32,6 +32,9 @@ def test_one_run_each_in_the_default_store(made: tuple[Project, Outcome]) -> Non
     assert set(places) == {("Default", "mlruns/0"), ("tiny", "mlruns"), ("comparison", "mlruns")}
     place = json.loads((folder / JS / "mlflow.json").read_bytes())
     assert place["tracking_uri"] == "sqlite:///mlflow.db"
+    address = "http://127.0.0.1:5000/#/experiments/{}/runs?viewStateShareKey=headline"
+    (number,) = asked(folder / "mlflow.db", "select experiment_id from experiments where name = 'tiny'")[0]
+    assert f"tiny: headline metrics {address.format(number)}" in made[1].output
 
 
 def test_what_mlflow_has_no_more_is_logged_again(project: Project) -> None:

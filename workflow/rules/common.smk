@@ -47,6 +47,8 @@ from mmjsd.pipeline import STEPS, Step, gpus, steps
 from mmjsd.provenance.locks import HOST, at_work
 from mmjsd.provenance.reconcile import reconcile
 from mmjsd.provenance.records import discard_unfinished
+from mmjsd.tracking.notes import addresses
+from mmjsd.tracking.store import tracking_store
 
 # `--jobs` of a profile for a cluster: its jobs run on machines of which this one knows nothing
 ELSEWHERE = workflow.resource_settings.nodes is not None
@@ -136,6 +138,11 @@ onstart:
         wait_for_jobs(number, frame)
 
     signal.signal(signal.SIGTERM, end)
+
+
+onsuccess:
+    if lines := list(addresses(tracking_store())):
+        print(*lines, *([] if tracking_store().is_server else ["these are there while `mmjsd ui` runs"]), sep="\n")
 
 
 # --- the rule of a step -----------------------------------------------------------------------------------

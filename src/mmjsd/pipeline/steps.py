@@ -677,7 +677,27 @@ class Publish(_OfAll):
         return ["mlflow.json"]
 
     def params(self) -> dict[str, Any]:
-        return {"runs": list(self.given.runs), "seeds": self.given.seeds}
+        return {"runs": list(self.given.runs), "seeds": self.given.seeds, "experiments": self._experiments()}
+
+    def _experiments(self) -> dict[str, dict[str, Any]]:
+        """What the description of the experiment of each dataset says."""
+        params = self.given
+        about: dict[str, dict[str, Any]] = {}
+        for key in dict.fromkeys(run.dataset for run in params.runs.values()):
+            runs = {name: run for name, run in params.runs.items() if run.dataset == key}
+            own = {sweep: runs.keys() & found.keys() for sweep, found in params.sweeps.items()}
+            about[key] = {
+                "kind": params.datasets[key].kind,
+                "source": params.datasets[key].source,
+                "objectives": [run.objective for run in runs.values()],
+                "seeds": len(params.seeds),
+                "sweeps": {
+                    sweep: {"keys": list(params.sweeps[sweep][min(names)]), "runs": len(names)}
+                    for sweep, names in own.items()
+                    if names
+                },
+            }
+        return about
 
     def inputs(self) -> list[Path]:
         return [*_outputs(Compare(self.given)), *_outputs(Report(self.given))]
@@ -691,7 +711,7 @@ class Publish(_OfAll):
     def work(self, params: dict[str, Any], fingerprint: str) -> None:
         from mmjsd.tracking.runs import publish
 
-        publish(self.inputs(), self.path("mlflow.json"))
+        publish(self.inputs(), self.path("mlflow.json"), params["experiments"])
 
 
 STEPS: tuple[type[Step], ...] = (

@@ -5,19 +5,22 @@ import getpass
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.presentation import headline, with_summaries
 from mmjsd.flat import flat
-from mmjsd.provenance.environment import describe
+from mmjsd.provenance import environment
 from mmjsd.provenance.files import atomic_write, digest_of, sha256_file
 from mmjsd.provenance.records import read_record
 from mmjsd.tracking.begun import unfinished_run
 from mmjsd.tracking.connection import alone, connect, find_runs, quiet_mlflow
 from mmjsd.tracking.faults import explain
 from mmjsd.tracking.logged import Logged, as_key, curves
+from mmjsd.tracking.notes import NOTE, note_of_experiment, note_of_run, note_of_sweep, set_note, view
 from mmjsd.tracking.store import TrackingStore, tracking_store, without_passwords
 
 __all__ = ["SAMPLES", "begin", "find_unfinished", "nest", "publish", "track"]
@@ -74,12 +77,15 @@ def track(
     # what training has as last value of its curves is not logged twice
     final = {k: v for k, v in metrics.items() if not k.startswith("train/")}
     numbers = {k: v for k, v in final.items() if not isinstance(v, str)}
+    known = with_summaries(numbers)
+    numbers |= {key: known[key] for key in headline().values() if key in known}
     tags = {
         _COMPLETED: digest_of([run, dataset, evaluation]),
         "data.sha256": data,
         "data.source": str(dataset["source"]),
         **{f"sha256/{file}": digest for file, digest in {**record["inputs"], **record["outputs"]}.items()},
         **{k: str(v) for k, v in final.items() if k not in numbers},
+        NOTE: note_of_run(run, dataset, experiment, environment.describe()),
     }
     params = dict(flat({**run, "dataset": dataset, "evaluation": evaluation}))
     folder = folder.absolute()  # MLflow is used where its store is
@@ -96,21 +102,42 @@ def track(
         logged.metrics(curves(history), model_id, logged.times())
 
 
-def publish(files: Iterable[Path], out: Path) -> None:
+def publish(files: Iterable[Path], out: Path, experiments: Mapping[str, Mapping[str, Any]]) -> None:
     """Log files that concern all runs, as artifacts of a run of their own, and write where to find it.
 
-    Earlier such runs of the same commit are deleted.
+    Earlier such runs of the same commit are deleted. Experiments and sweeps are described.
 
     Args:
         files: the comparison and the report.
         out: the JSON file that says where they are.
+        experiments: name -> the `kind` and `source` of its dataset, the `objectives` of its runs, the number
+            of `seeds` of each, and its `sweeps`: name -> the `keys` that it varies and its number of `runs`.
 
     Raises:
         MmjsdError: they cannot be logged.
     """
     files = [file.absolute() for file in files]
-    with _logging("comparison", "comparison", "comparison", {}, out.absolute()) as logged:
+    tags = {NOTE: f"Tables and report on the runs of {', '.join(experiments)}: see the artifacts."}
+    store, made, ids = tracking_store(), environment.describe(), dict[str, str]()
+    with _logging("comparison", "comparison", "comparison", tags, out.absolute(), noted=ids) as logged:
         logged.files(*files)
+        for name, about in experiments.items():
+            ids[name] = _describe_experiment(store, {"name": name, **about}, made)
+
+
+def _describe_experiment(store: TrackingStore, about: Mapping[str, Any], made: Mapping[str, str]) -> str:
+    """Describe an experiment and its sweeps, and give it a view of the headline; return its id."""
+    client, experiment_id = connect(store, about["name"])
+    tags = client.get_experiment(experiment_id).tags
+    note = note_of_experiment(about, made, experiment_id)
+    set_note(note, tags, partial(client.set_experiment_tag, experiment_id))
+    client.set_experiment_tag(experiment_id, *view())
+    for name, sweep in about["sweeps"].items():
+        nesting = nest(client, experiment_id, store, about["name"], {"name": name, **sweep})
+        parent = client.get_run(nesting[_PARENT])
+        note = note_of_sweep(sweep["keys"], sweep["runs"], about, made)
+        set_note(note, parent.data.tags, partial(client.set_tag, parent.info.run_id))
+    return experiment_id
 
 
 @contextmanager
@@ -122,18 +149,20 @@ def _logging(
     out: Path,
     sweep: Mapping[str, Any] | None = None,
     unfinished: str | None = None,
+    noted: Mapping[str, str] | None = None,
 ) -> Iterator[Logged]:
     """A run of MLflow, noted in `out`. Once complete it replaces its twins, those of the same key and commit.
 
     Those of other commits, and of other experiments of DVC, stay to be compared with. One of a sweep is a
-    child of the sweep's run. An unfinished one is completed, if it is still there.
+    child of the sweep's run. An unfinished one is completed, if it is still there. Ids of experiments may be
+    `noted` as well.
 
     Raises:
         MmjsdError: MLflow cannot be reached, for a server not within the minutes its client tries again
             (MLFLOW_HTTP_REQUEST_MAX_RETRIES), or cannot store the run.
     """
     store = tracking_store()
-    tags = {"pipeline.key": key, **describe(), **tags}
+    tags = {"pipeline.key": key, **environment.describe(), **tags}
     try:
         with contextlib.chdir(store.folder), quiet_mlflow():
             client, experiment_id = connect(store, experiment)
@@ -169,6 +198,7 @@ def _logging(
         "name": name,
         "tracking_uri": store.shown,
         **({"parent_run_id": nesting[_PARENT]} if sweep else {}),
+        **({"experiments": noted} if noted else {}),
     }
     atomic_write(out, json.dumps(content, indent=2, allow_nan=False) + "\n")
     print(f"{name}: logged to MLflow experiment {experiment}", flush=True)
