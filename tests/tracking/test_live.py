@@ -59,7 +59,8 @@ def live(folder: Path = FOLDER, **changes: Any) -> contextlib.AbstractContextMan
 
 def completed(**changes: Any) -> None:
     record = read_record(FOLDER / "training.record.json")
-    changes = {"run": record["params"], "dataset": {"source": "standin"}, "evaluation": {}} | changes
+    dataset = {"kind": "mnist_svhn_text", "source": "standin"}
+    changes = {"run": record["params"], "dataset": dataset, "evaluation": {}} | changes
     track(FOLDER, Path("data/tiny.h5"), **NAMES, **changes)
 
 
@@ -125,7 +126,12 @@ def test_a_curve_grows_in_the_run_that_is_completed(trained: Path) -> None:
     assert [path.name for path in pictures.iterdir()] == ["epoch-2.png"]
     assert unfinished_run(trained) == run
 
+    with sqlite3.connect("mlflow.db") as opened:  # somebody describes it
+        opened.execute(
+            "insert into tags (key, value, run_uuid) values ('mlflow.note.content', 'mine', ?)", [run]
+        )
     completed(sweep=SWEEP)
+    assert asked("select value from tags where key = 'mlflow.note.content'") == [("mine",)]
     assert json.loads((trained / "mlflow.json").read_bytes())["run_id"] == run
     assert unfinished_run(trained) is None  # not twice
     assert statuses() == ["FINISHED"]

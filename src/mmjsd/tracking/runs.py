@@ -209,9 +209,11 @@ def begin(
 ) -> Logged:
     """Go on with an unfinished run if it is still there, or create one."""
     tags = {as_key(tag): value for tag, value in {**_origin(tags), **tags}.items()}
-    if unfinished and find_unfinished(client, experiment_id, unfinished):
+    if unfinished and (before := find_unfinished(client, experiment_id, unfinished)):
         logged = Logged(client, experiment_id, unfinished)
         client.update_run(unfinished, "RUNNING", name)
+        if NOTE in before.data.tags:  # of somebody who watched the training
+            tags.pop(NOTE, None)
         logged.tags(tags)
         return logged
     run = client.create_run(experiment_id, tags=tags, run_name=name)
