@@ -81,6 +81,6 @@ def card(config: dict[str, Any], format: str) -> str:
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     model = config["model"]
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    # what is not said has the default, which parameters without a value have in common
+    # parameters without a value say nothing
     run = {key: value for key, value in flat(model["run"]) if value not in (None, {}, [])}
     return template.render(config, format=format, run=run, numbers=numbers_page()) + "\n"

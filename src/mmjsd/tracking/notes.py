@@ -93,7 +93,7 @@ def view() -> tuple[str, str]:
         "datasetsFilter": [],
         "selectedColumns": columns,
     }
-    return f"mlflow.sharedViewState.{_VIEW}", json.dumps(state)
+    return f"mlflow.sharedViewState.{_VIEW}", json.dumps(state, allow_nan=False)
 
 
 def set_note(note: str, tags: Mapping[str, str], set_tag: Callable[[str, str], Any]) -> None:
