@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = {
     "Use": [
         "docs/your-own-data",
+        "docs/sharing",
         "docs/your-own-objective",
         "docs/paper",
         "docs/report",
