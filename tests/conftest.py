@@ -1,5 +1,6 @@
 """A small dataset in memory, and runs on it; the real pipeline on a tiny parameter file."""
 
+import dataclasses
 import json
 import shutil
 import socket
@@ -14,8 +15,9 @@ from mmjsd.cli import main
 from mmjsd.data.store import Store
 from mmjsd.models.classifiers import train_classifier
 from mmjsd.training.loop import train
-from support.project import PARAMS, SMALLEST, Outcome, Project
+from support.project import PARAMS, SMALLEST, Outcome, Project, finished_and_watched
 from support.samples import make_run, make_store
+from support.training import train_judges_briefly
 
 #: Marks of tests that are no part of CI, and the command that runs them.
 ONLY_IF_ASKED = {
@@ -77,9 +79,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Proj
         if not told.exists():
             project.folder.mkdir()
             project.write(PARAMS)
-            outcome = project.snakemake()
-            told.write_text(json.dumps([outcome.code, outcome.output]))
-    outcome = Outcome(*json.loads(told.read_text()))
+            outcome = finished_and_watched(project.start_snakemake())
+            told.write_text(json.dumps(dataclasses.asdict(outcome)))
+    outcome = Outcome(**json.loads(told.read_text()))
     assert outcome.code == 0, outcome.output
     return project, outcome
 
@@ -98,6 +100,7 @@ def made_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classifiers = [f"classify tiny {modality}" for modality in ("mnist", "svhn", "text")]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        train_judges_briefly(patch)
         for step in ["data build tiny", *classifiers, "train js", "evaluate js"]:
             assert main(step.split()) == 0, step
     return folder

@@ -7,7 +7,6 @@ that take long or need more data too, and whole runs of snakemake.
 import copy
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from mmjsd.provenance.records import Product
 from support.disturbed import UNFINISHED, assert_as_before, leftovers, logged, numbers
-from support.project import PARAMS, Outcome, Project, finished
+from support.project import PARAMS, Outcome, Project, finished, read_until
 from support.repository import Repository
 
 #: Those at the front are killed first.
@@ -204,13 +203,3 @@ def test_a_signal_saves_first(project: Project, number: int, code: int) -> None:
     assert f"{checkpoint}: saved" in ended.output
     assert f"{checkpoint}: saved" in (project.folder / "logs/tiny/long/seed-1/train.log").read_text()
     assert (project.folder / checkpoint).exists()
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> None:
-    assert process.stdout
-    read = []
-    for line in process.stdout:
-        read.append(line)
-        if re.search(text, line):
-            return
-    raise AssertionError("".join(read))

@@ -2,24 +2,10 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 
-import psutil
-
-from support.project import Project, finished
-
-
-def listening(process: subprocess.Popen[str]) -> set[str]:
-    """The addresses at which a process and its children listen."""
-    try:
-        parent = psutil.Process(process.pid)
-        tree = [parent, *parent.children(recursive=True)]
-        found = [connection for each in tree for connection in each.net_connections("inet")]
-    except psutil.Error:  # one has ended meanwhile
-        return set()
-    return {connection.laddr.ip for connection in found if connection.status == psutil.CONN_LISTEN}
+from support.project import Outcome, Project, finished, listening
 
 
 def test_the_page_of_the_runs_is_for_this_machine_alone(project: Project, port: int) -> None:
@@ -35,13 +21,5 @@ def test_the_page_of_the_runs_is_for_this_machine_alone(project: Project, port: 
         finished(process)
 
 
-def test_no_step_listens(project: Project) -> None:
-    for record in project.folder.glob("results/tiny/js/**/*.record.json"):
-        record.unlink()
-    process = project.start_snakemake()
-    while process.poll() is None:
-        assert listening(process) == set()
-        time.sleep(0.1)
-    ended = finished(process)
-    assert ended.code == 0, ended.output
-    assert len(ended.jobs) > 3
+def test_no_step_listens(made: tuple[Project, Outcome]) -> None:
+    assert made[1].listened == []

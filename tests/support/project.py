@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from mmjsd import params, pipeline
@@ -74,6 +76,28 @@ def finished(process: subprocess.Popen[str]) -> "Outcome":
     return Outcome(process.returncode, output)
 
 
+def listening(process: subprocess.Popen[str]) -> set[str]:
+    """The addresses at which a process and its children listen."""
+    try:
+        parent = psutil.Process(process.pid)
+        tree = [parent, *parent.children(recursive=True)]
+        found = [connection for each in tree for connection in each.net_connections("inet")]
+    except psutil.Error:  # one has ended meanwhile
+        return set()
+    return {connection.laddr.ip for connection in found if connection.status == psutil.CONN_LISTEN}
+
+
+def finished_and_watched(process: subprocess.Popen[str]) -> "Outcome":
+    """Until it has finished, with the addresses at which it listened meanwhile."""
+    addresses: set[str] = set()
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(finished, process)
+        while not ended.done():
+            addresses |= listening(process)
+            time.sleep(0.2)
+    return replace(ended.result(), listened=sorted(addresses))
+
+
 def wait_for(path: Path) -> None:
     """Until another process has made a file."""
     deadline = time.monotonic() + 120
@@ -82,10 +106,23 @@ def wait_for(path: Path) -> None:
     assert path.exists()
 
 
+def read_until(process: subprocess.Popen[str], pattern: str) -> None:
+    """Until a line of the output of a process matches."""
+    assert process.stdout
+    read = []
+    for line in process.stdout:
+        read.append(line)
+        if re.search(pattern, line):
+            return
+    raise AssertionError("".join(read))
+
+
 @dataclass
 class Outcome:
     code: int
     output: str
+    listened: list[str] | None = None
+    """Addresses at which it did, if that was watched."""
 
     @property
     def jobs(self) -> set[str]:

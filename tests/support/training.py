@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from mmjsd import registry
 from mmjsd.data.store import Store
 from mmjsd.interruption import Interrupted
+from mmjsd.models import classifiers
 from mmjsd.params import Run
 from mmjsd.params.types import MeanName
 from mmjsd.training import checkpoint, loop
@@ -24,6 +25,7 @@ __all__ = [
     "interrupted",
     "losses",
     "train",
+    "train_judges_briefly",
     "weights",
 ]
 
@@ -67,6 +69,11 @@ def train(store: Store, folder: Path, run: Run | None = None, **options: Any) ->
         name="tiny",
         **({"seed": 1, "fingerprint": "f"} | options),
     )
+
+
+def train_judges_briefly(patch: pytest.MonkeyPatch, steps: int = 5) -> None:
+    """For tests in which it does not matter how well they judge."""
+    patch.setattr(classifiers, "LEAST", steps)
 
 
 class Unplugged(Exception):
