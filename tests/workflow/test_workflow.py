@@ -98,25 +98,23 @@ def test_nothing_is_made_twice(project: Project) -> None:
     assert project.contents() == before
 
 
-def test_a_changed_and_a_new_run_are_made_and_no_other(project: Project) -> None:
+def test_a_new_run_is_made_and_no_other_and_a_removed_one_only_leaves_the_comparison(
+    project: Project,
+) -> None:
     before = project.contents()
-    project.write(changed(moe={"beta": 1.5}, poe={"dataset": "tiny", "objective": "mvae"}))
-    outcome = project.snakemake()
-    assert outcome.code == 0, outcome.output
-    assert outcome.jobs == of_run("moe") | of_run("poe") | COMPARISON
-    after = project.contents()
-    assert all(after[name] == content for name, content in before.items() if "tiny/js/seed-1/" in name)
-    assert "poe" in (project.folder / "results/comparison.csv").read_text()
-
-
-def test_a_removed_run_only_leaves_the_comparison(project: Project) -> None:
-    edited = changed()
+    edited = changed(poe={"dataset": "tiny", "objective": "mvae"})
     del edited["runs"]["moe"]
     project.write(edited)
     outcome = project.snakemake()
     assert outcome.code == 0, outcome.output
-    assert outcome.jobs == COMPARISON
-    assert "moe" not in (project.folder / "results/comparison.csv").read_text()
+    assert outcome.jobs == of_run("poe") | COMPARISON
+    after = project.contents()
+    untouched = {name for name in before if "tiny/js/seed-1/" in name or "tiny/moe/seed-1/" in name}
+    assert untouched
+    assert all(after[name] == before[name] for name in untouched)
+    table = (project.folder / "results/comparison.csv").read_text()
+    assert "poe" in table
+    assert "moe" not in table
 
 
 def test_an_edited_model_is_made_again(project: Project) -> None:
@@ -162,10 +160,7 @@ def test_a_dry_run_touches_nothing_and_says_what_is_stale(project: Project) -> N
         "--executor=dryrun",
         "--list-conda-envs",
         "--cleanup-shadow",
-        "--conda-cleanup-envs",
-        "--container-cleanup-images",
         "--summary",
-        "--list-rules",
         "--unlock",
     ],
 )
@@ -228,11 +223,6 @@ def test_a_parameter_file_by_another_name(project: Project) -> None:
     ("arguments", "told"),
     [
         (
-            ["--config", "param=mine.yaml"],
-            "--config param: has no effect; change parameters in their file, or name another one by "
-            "--configfile FILE",
-        ),
-        (
             ["--config", "epochs=50", "params=mine.yaml"],
             "--config epochs: has no effect; change parameters in their file, or name another one by "
             "--configfile FILE",
@@ -254,7 +244,7 @@ def test_other_settings_are_refused_in_one_line(project: Project, arguments: lis
     assert project.contents() == before
 
 
-@pytest.mark.parametrize("path", ["tiny/typo/seed-1", "tiny/js/seed-7", "other/js/seed-1"])
+@pytest.mark.parametrize("path", ["tiny/js/seed-7", "other/js/seed-1"])
 def test_a_file_that_nothing_asks_for_is_refused(project: Project, path: str) -> None:
     before = project.contents()
     outcome = project.snakemake("--dry-run", f"results/{path}/metrics.json")
