@@ -12,6 +12,7 @@ from mmjsd.data.store import read_store
 from mmjsd.evaluation.trained import load_trained
 from mmjsd.reporting.attributes import manipulation
 from mmjsd.reporting.shown import Shown, ShownAttributes
+from support.training import train_judges_briefly
 
 PARAMS = {
     "datasets": {
@@ -54,6 +55,7 @@ def folder(tmp_path_factory):
     steps = ["data build faces", "classify faces image", "classify faces text", "train js", "evaluate js"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        train_judges_briefly(patch)
         for step in [*steps, "figures js", "curves faces", "compare", "report"]:
             assert main(step.split()) == 0, step
     return folder

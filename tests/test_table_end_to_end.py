@@ -16,6 +16,7 @@ from mmjsd.data.store import read_store
 from mmjsd.data.tables.breast_cancer import write_breast_cancer
 from mmjsd.data.tables.reading import TableFile
 from support.cohort import MODALITIES, write_cohort
+from support.training import train_judges_briefly
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        train_judges_briefly(patch)
         for key in PARAMS["datasets"]:
             judges = [f"classify {key} {name}" for name in OPTIONS[key]["modalities"] if key != "plain"]
             run = [f"{step} js-{key}" for step in ("train", "evaluate", "figures")]
@@ -162,6 +164,7 @@ def test_a_trained_model_speaks_in_the_units_of_the_table(
 def test_the_medical_example_is_learnt_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The very file of the project, with fewer epochs: the diagnosis from any view."""
     monkeypatch.chdir(tmp_path)
+    train_judges_briefly(monkeypatch)
     write_breast_cancer(Path("sources/breast-cancer"))
     medical = yaml.safe_load((ROOT / "configs/medical.yaml").read_text())
     views = list(medical["datasets"]["breast-cancer"]["options"]["modalities"])
