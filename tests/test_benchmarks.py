@@ -1,5 +1,6 @@
 """That the benchmarks run where the tests do, and on GPUs that are not there."""
 
+import contextlib
 import importlib
 import json
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from mmjsd import registry
+from mmjsd import cli, registry
 from mmjsd.data.batches import ResidentSplit
 from mmjsd.params import make_run
 from support.pretended import pretended_gpu
 from support.project import REPOSITORY
+from support.training import train_judges_briefly
 
 FOLDER = REPOSITORY / "benchmarks"
 SHARED = {"measuring", "loops", "plain"}
@@ -26,10 +28,19 @@ def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(FOLDER))
 
 
+def step(folder: Path, *command: str) -> None:
+    with contextlib.chdir(folder):
+        assert cli.main(command) == 0
+
+
 def run(name: str, monkeypatch: pytest.MonkeyPatch, results: Path, *options: str) -> dict[str, Any]:
     """Run a benchmark in this process; give its JSON."""
     monkeypatch.setattr("sys.argv", [name, "--quick", "--json", str(results), *options])
-    importlib.import_module(name).main()
+    train_judges_briefly(monkeypatch)
+    module = importlib.import_module(name)
+    if hasattr(module, "mmjsd"):  # a step in a process of its own
+        monkeypatch.setattr(module, "mmjsd", step)
+    module.main()
     return json.loads(results.read_text())
 
 
