@@ -1,5 +1,6 @@
 """Real DVC beside real Snakemake, in a git repository of its own: they agree on what is up to date."""
 
+import contextlib
 import csv
 import json
 import os
@@ -7,12 +8,14 @@ import re
 import shutil
 import signal
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from support.project import Outcome, Project, finished, wait_for
+from mmjsd.cli import main
+from support.project import Outcome, Project, finished, read_until, wait_for
 from support.repository import Repository
 
 
@@ -72,8 +75,7 @@ def test_a_clone_with_pulled_artifacts_is_up_to_date(repository: Repository, tmp
     assert checked.code == 0, checked.output
     assert "every hash holds" in checked.output
     clone.change("moe", beta=1.5)
-    assert runs_made(clone.dvc("repro")) == {"moe"}
-    clone.agree()
+    assert runs_made(clone.snakemake("--dry-run")) == {"moe"}
 
 
 def test_the_store_has_one_number_everywhere(adopted: Repository) -> None:
@@ -96,22 +98,6 @@ def test_the_store_has_one_number_everywhere(adopted: Repository) -> None:
     (store,) = [entry["md5"] for entry in listed if entry["relpath"] == "tiny.h5"]
     cached = adopted.folder / f".dvc/cache/files/md5/{store[:2]}/{store[2:]}"
     assert cached.read_bytes() == (adopted.folder / "data/tiny.h5").read_bytes()
-
-
-def test_a_changed_and_a_reverted_run_are_made_and_no_other(repository: Repository) -> None:
-    first = repository.of("js")
-    repository.change("moe", beta=1.5)
-    assert runs_made(repository.dvc("repro")) == {"moe"}
-    repository.agree()
-    assert "1.5" in repository.dvc("params", "diff").output
-    assert "results/metrics/tiny/moe/seed-1.json" in repository.dvc("metrics", "diff").output
-    repository.commit("Another beta")
-    repository.git("checkout", "HEAD~1", "--", "params.yaml")
-    assert runs_made(repository.snakemake()) == {"moe"}
-    adopting = repository.dvc("repro")
-    assert runs_made(adopting) == set()
-    repository.agree()
-    assert repository.of("js") == first
 
 
 def test_an_added_sweep_is_made_and_a_removed_one_leaves_the_tables(repository: Repository) -> None:
@@ -151,43 +137,58 @@ def test_an_added_sweep_is_made_and_a_removed_one_leaves_the_tables(repository: 
 
 
 def test_no_branch_keeps_a_model_of_another(repository: Repository) -> None:
-    main = repository.of("js")
+    """The other one's is made by an experiment, which has one name in DVC and MLflow."""
+    import mlflow
+
+    js, moe, commit = repository.of("js"), repository.of("moe"), repository.git("rev-parse", "HEAD")
     repository.git("checkout", "-q", "-b", "other")
-    repository.change("js", shared_latent=7)
-    assert runs_made(repository.dvc("repro")) == {"js"}
+    experiment = ["--name", "small", "--set-param", "+runs.moe.shared_latent=7"]
+    assert runs_made(repository.dvc("exp", "run", *experiment)) == {"moe"}
+    repository.agree()
+    assert repository.of("js") == js
+    other = repository.of("moe")
+    model = "results/tiny/moe/seed-1/model.safetensors"
+    assert moe[model] != other[model]
+    assert "shared_latent" in repository.dvc("params", "diff").output
+    assert "results/metrics/tiny/moe/seed-1.json" in repository.dvc("metrics", "diff").output
+    assert "small" in repository.dvc("exp", "show", "--csv").output
+    client = mlflow.MlflowClient(f"sqlite:///{repository.folder / 'mlflow.db'}")
+    of_tiny = [client.get_experiment_by_name("tiny").experiment_id]
+    (run,) = client.search_runs(of_tiny, filter_string="tags.`dvc.experiment` = 'small'")
+    assert run.data.params["shared_latent"] == "7"
+    assert run.data.tags["git.commit"] == commit
     repository.commit("A smaller latent")
-    other = repository.of("js")
-    assert (
-        main["results/tiny/js/seed-1/model.safetensors"] != other["results/tiny/js/seed-1/model.safetensors"]
-    )
 
     # with `dvc checkout`: the very files of then
     repository.git("checkout", "-q", "main")
     assert repository.dvc("checkout").code == 0
-    assert repository.of("js") == main
+    assert repository.of("moe") == moe
     repository.agree()
 
     # without: the model of the other branch is there, seen as such, and made again
     repository.git("checkout", "-q", "other")
-    assert "js/seed-1/training.record.json: to be made again (other params: shared_latent)" in (
+    assert "moe/seed-1/training.record.json: to be made again (other params: shared_latent)" in (
         repository.snakemake("--dry-run").output
     )
     assert "up to date" not in repository.dvc("status").output
-    assert runs_made(repository.dvc("repro")) == {"js"}
-    model = "results/tiny/js/seed-1/model.safetensors"
-    assert repository.of("js")[model] == other[model]
+    assert runs_made(repository.snakemake()) == {"moe"}
+    assert runs_made(repository.dvc("repro")) == set()
+    repository.agree()
+    assert repository.of("moe")[model] == other[model]
 
 
 def test_an_artifact_edited_by_hand_is_found_and_made_again(repository: Repository) -> None:
-    model = repository.folder / "results/tiny/js/seed-1/model.safetensors"
-    intact = model.read_bytes()
-    model.write_bytes(intact[:-1] + b"x")
+    judge = repository.folder / "results/tiny/classifiers/text/model.safetensors"
+    intact = judge.read_bytes()
+    judge.write_bytes(intact[:-1] + b"x")
     told = repository.call("mmjsd", "provenance", "results/tiny/js/seed-1")
     assert told.code == 1
-    assert "results/tiny/js/seed-1/model.safetensors: is not what was recorded" in told.output
+    assert "results/tiny/classifiers/text/model.safetensors: is not what was recorded" in told.output
     assert "Traceback" not in told.output
-    assert runs_made(repository.dvc("repro")) == {"js"}
-    assert model.read_bytes() == intact
+    outcome = repository.dvc("repro")
+    assert runs_made(outcome) == set()
+    assert "training the text classifier of tiny" in outcome.jobs
+    assert judge.read_bytes() == intact
     repository.agree()
 
 
@@ -211,32 +212,41 @@ def test_a_product_that_is_rebuilt_the_same_leaves_the_others(repository: Reposi
 
 
 def test_a_queued_experiment_runs_the_code_of_its_commit(repository: Repository) -> None:
+    """In a temporary copy, which is gone afterwards; it logs to the project."""
     del repository.environment["PYTHONPATH"]
-    repository.change("moe", beta=2.5)
+    repository.change("moe", beta=2.5)  # the default, so nothing changes
     repository.commit("Say beta")
     queued = repository.dvc("exp", "run", "--queue", "--name", "queued", "--set-param", "runs.moe.beta=5")
     assert queued.code == 0, queued.output
-    with (repository.folder / "src/mmjsd/training/loop.py").open("a") as code:
-        code.write("\nraise RuntimeError('edited meanwhile')\n")
+    code = repository.folder / "src/mmjsd/training/loop.py"
+    intact = code.read_text()
+    code.write_text(f"{intact}\nraise RuntimeError('edited meanwhile')\n")
     ran = repository.dvc("exp", "run", "--run-all")
     assert ran.code == 0, ran.output
     shown = repository.dvc("exp", "show", "--csv").output
     (line,) = [line for line in shown.splitlines() if "queued" in line]
     assert "Failed" not in line, line
     assert "Success" in repository.dvc("queue", "status").output
+    code.write_text(intact)
 
-
-def test_a_copy_runs_its_own_code(repository: Repository) -> None:
-    del repository.environment["PYTHONPATH"]
-    with (repository.folder / "src/mmjsd/reporting/tables.py").open("a") as code:
-        code.write("\nimport sys\n\nsys.stdout.write('the code of this copy\\n')\n")
-    outcome = repository.snakemake()
-    assert outcome.code == 0, outcome.output
-    assert "results/comparison.record.json: to be made again (other code" in outcome.output
-    assert "the code of this copy" in (repository.folder / "logs/compare.log").read_text()
+    with sqlite3.connect(repository.folder / "mlflow.db") as database:
+        logged = database.execute(
+            "select r.run_uuid, r.name from runs r join tags t on r.run_uuid = t.run_uuid"
+            " where t.key = 'dvc.experiment' and t.value = 'queued' and r.lifecycle_stage = 'active'"
+        ).fetchall()
+    # the others are there already, and not logged once more
+    assert sorted(name for _, name in logged) == ["comparison", "moe"]
+    for run, _ in logged:
+        assert list((repository.folder / "mlruns" / run / "artifacts").iterdir())
+    assert repository.dvc("exp", "apply", "queued").code == 0
+    place = json.loads((repository.folder / "results/tiny/moe/seed-1/mlflow.json").read_bytes())
+    assert (place["run_id"], "moe") in logged
+    repository.agree()
 
 
 def test_code_makes_again_what_depends_on_it_and_no_more(repository: Repository) -> None:
+    """The code of the copy, whatever is installed."""
+    del repository.environment["PYTHONPATH"]
     code = repository.folder / "src/mmjsd/reporting/tables.py"
     text = code.read_text()
     code.write_text("# a comment\n" + text + "\n\ndef more() -> int:\n    return 1\n")
@@ -245,44 +255,47 @@ def test_code_makes_again_what_depends_on_it_and_no_more(repository: Repository)
     assert outcome.jobs == set(), outcome.output
     assert repository.contents() == before
     repository.agree()
-    code.write_text(text + "\nassert True\n")
+    code.write_text(text + "\nimport sys\n\nsys.stdout.write('the code of this copy\\n')\n")
     outcome = repository.dvc("repro")
+    assert "results/comparison.record.json: to be made again (other code" in outcome.output
     assert "comparing the runs" in outcome.jobs, outcome.output
     assert not any(job.startswith(("training", "evaluating", "building")) for job in outcome.jobs)
+    assert "the code of this copy" in (repository.folder / "logs/compare.log").read_text()
     repository.agree()
 
 
-@pytest.mark.parametrize(("first", "then"), [("dvc repro", "snakemake"), ("snakemake", "dvc repro")])
-def test_one_goes_on_where_the_other_was_killed(repository: Repository, first: str, then: str) -> None:
-    repository.change("js", epochs=3)
-    command = first.split() + (["--cores", "2"] if first == "snakemake" else [])
-    process = repository.start_command(*command)
-    checkpoint = repository.folder / "results/tiny/js/seed-1/checkpoint.pt"
-    wait_for(checkpoint)
+def test_one_goes_on_where_the_other_was_ended(repository: Repository) -> None:
+    """Killed, or asked to end by a signal to the whole group, as a terminal or a job scheduler sends it."""
+    repository.change("js", epochs=60)
+    checkpoint = "results/tiny/js/seed-1/checkpoint.pt"
+    log = repository.folder / "logs/tiny/js/seed-1/train.log"
+
+    def begun(*command: str) -> subprocess.Popen[str]:
+        process = repository.start_command(*command)
+        read_until(process, r"epoch \d+/60")
+        return process
+
+    def first_epoch() -> int:
+        return int(re.findall(r"epoch (\d+)/60", log.read_text())[0])
+
+    process = begun("snakemake", "--cores", "2")
+    wait_for(repository.folder / checkpoint)
     os.killpg(process.pid, signal.SIGKILL)
     finished(process)
-    outcome = repository.dvc("repro") if then == "dvc repro" else repository.snakemake()
-    assert runs_made(outcome) == {"js"}
-    if then == "snakemake":
-        assert runs_made(repository.dvc("repro")) == set()
-    repository.agree()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_signal_saves_first(repository: Repository, number: int) -> None:
-    """To the whole group, as a terminal or a job scheduler sends it."""
-    repository.change("long", dataset="tiny", objective="mmjsd", epochs=10000)
-    process = repository.start_command("dvc", "repro")
-    checkpoint = repository.folder / "results/tiny/long/seed-1/checkpoint.pt"
-    wait_for(checkpoint)
-    os.killpg(process.pid, number)
-    interrupted = finished(process)
-    assert interrupted.code != 0
-    log = (repository.folder / "logs/tiny/long/seed-1/train.log").read_text()
-    saved = f"{checkpoint.relative_to(repository.folder)}: saved; the same command goes on from there"
-    assert log.splitlines()[-1] == saved, log
-    repository.change("long", epochs=3)
-    assert runs_made(repository.dvc("repro")) == {"long"}
+    assert first_epoch() == 1
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = begun("dvc", "repro")
+        os.killpg(process.pid, number)
+        assert finished(process).code != 0
+        assert first_epoch() > 1
+        saved = f"{checkpoint}: saved; the same command goes on from there"
+        assert log.read_text().splitlines()[-1] == saved
+    process = begun("dvc", "repro")
+    os.killpg(process.pid, signal.SIGKILL)
+    finished(process)
+    assert runs_made(repository.snakemake()) == {"js"}
+    assert first_epoch() > 1
+    assert runs_made(repository.dvc("repro")) == set()
     repository.agree()
 
 
@@ -306,47 +319,6 @@ def test_git_sees_nothing_but_the_lock(repository: Repository) -> None:
     assert (repository.folder / "sources").is_dir()
 
 
-def test_an_experiment_has_one_name_in_dvc_and_mlflow(repository: Repository) -> None:
-    import mlflow
-
-    repository.change("moe", beta=2.5)  # the default, so nothing changes
-    repository.commit("Say beta")
-    ran = repository.dvc("exp", "run", "--name", "more-beta", "--set-param", "runs.moe.beta=5")
-    assert runs_made(ran) == {"moe"}
-    repository.agree()
-    shown = repository.dvc("exp", "show", "--csv").output
-    assert "more-beta" in shown
-    client = mlflow.MlflowClient(f"sqlite:///{repository.folder / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("tiny").experiment_id
-    (run,) = client.search_runs([experiment], filter_string="tags.`dvc.experiment` = 'more-beta'")
-    assert run.data.params["beta"] == "5.0"
-    found = client.search_runs(
-        [experiment], filter_string=f"tags.`git.commit` = '{run.data.tags['git.commit']}'"
-    )
-    assert run.info.run_id in {other.info.run_id for other in found}
-
-
-def test_an_experiment_aside_logs_to_the_project(repository: Repository) -> None:
-    """It runs in a temporary copy, which is gone afterwards."""
-    ran = repository.dvc("exp", "run", "--temp", "--name", "aside", "--set-param", "+runs.moe.beta=5")
-    assert runs_made(ran) == {"moe"}
-    with sqlite3.connect(repository.folder / "mlflow.db") as database:
-        aside = database.execute(
-            "select r.run_uuid, r.name from runs r join tags t on r.run_uuid = t.run_uuid"
-            " where t.key = 'dvc.experiment' and t.value = 'aside' and r.lifecycle_stage = 'active'"
-        ).fetchall()
-    # the others are there already, and not logged once more
-    assert sorted(name for _, name in aside) == ["comparison", "moe"]
-    for run, _ in aside:
-        assert list((repository.folder / "mlruns" / run / "artifacts").iterdir())
-    repository.agree()
-
-    assert repository.dvc("exp", "apply", "aside").code == 0
-    place = json.loads((repository.folder / "results/tiny/moe/seed-1/mlflow.json").read_bytes())
-    assert (place["run_id"], "moe") in aside
-    repository.agree()
-
-
 def test_curves_of_all_runs_are_in_one_plot(repository: Repository) -> None:
     shown = repository.dvc("plots", "show", "--out", "plots")
     assert shown.code == 0, shown.output
@@ -363,9 +335,12 @@ def test_links_into_the_cache_are_replaced_and_never_written_through(
 ) -> None:
     repository.dvc("config", "cache.type", link)
     assert repository.dvc("checkout", "--relink").code == 0
-    repository.change("js", beta=1.5)
+    with contextlib.chdir(repository.folder):
+        for step in ("data build tiny", "classify tiny text", "train js", "evaluate js", "figures js"):
+            assert main([*step.split(), "--force"]) == 0
     outcome = repository.dvc("repro")
     assert outcome.code == 0, outcome.output
+    assert {"comparing the runs", "logging js, seed 1, to MLflow", "writing the report"} <= outcome.jobs
     repository.agree()
     for file in (repository.folder / ".dvc/cache/files/md5").glob("*/*"):
         if file.suffix != ".dir":
@@ -374,23 +349,23 @@ def test_links_into_the_cache_are_replaced_and_never_written_through(
 
 def test_what_is_missing_in_cache_and_remote_is_told_and_made_again(repository: Repository) -> None:
     shutil.rmtree(repository.folder / ".dvc/cache")
-    shutil.rmtree(repository.folder / "results")
+    shutil.rmtree(repository.folder / "results/tiny/moe")
     repository.dvc("remote", "modify", "storage", "url", str(repository.folder / "nowhere"))
     pulled = repository.dvc("pull")
     assert pulled.code != 0
     assert "Traceback" not in pulled.output
-    assert runs_made(repository.dvc("repro")) == {"js", "moe"}
+    assert runs_made(repository.dvc("repro")) == {"moe"}
     repository.agree()
 
 
-@pytest.mark.parametrize("text", ["not: [a lock", "schema: '2.0'\nstages: {data: 3}\n", ""])
-def test_a_damaged_lock_is_told_and_can_be_taken_from_git(repository: Repository, text: str) -> None:
-    (repository.folder / "dvc.lock").write_text(text)
-    outcome = repository.dvc("repro")
-    if outcome.code:
-        assert "dvc.lock" in outcome.output
-        assert "Traceback" not in outcome.output
-    repository.git("checkout", "dvc.lock")
+def test_a_damaged_lock_is_told_and_can_be_taken_from_git(repository: Repository) -> None:
+    for text in ("not: [a lock", "schema: '2.0'\nstages: {data: 3}\n", ""):
+        (repository.folder / "dvc.lock").write_text(text)
+        outcome = repository.dvc("repro")
+        if outcome.code:
+            assert "dvc.lock" in outcome.output
+            assert "Traceback" not in outcome.output
+        repository.git("checkout", "dvc.lock")
     repository.agree()
 
 
