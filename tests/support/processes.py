@@ -29,6 +29,7 @@ CASES = {
     f"{store}-{'-'.join(variant.values())}{'-subspaces' * bool(more)}": (store, SHARED | variant | more)
     for variant in VARIANTS
     for store, more in (("tiny", {}), ("gaps", SUBSPACES))
+    if len(variant) == 1 or more
 }
 #: Three steps an epoch.
 RESUMED = {"batch_size": 31, "epochs": 3, "precision": "float32"}

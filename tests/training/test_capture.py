@@ -44,9 +44,13 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gaps", "options"), [(False, {}), (True, ALL | {"resident_bytes": 0})], ids=["defaults", "all"]
+    ("variant", "gaps", "options"),
+    [
+        *((variant, False, {}) for variant in VARIANTS if len(variant) == 1),
+        *((variant, True, ALL | {"resident_bytes": 0}) for variant in VARIANTS),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else str(value),
 )
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: "-".join(v.values()))
 def test_a_graph_of_every_objective(store, store_with_gaps, tmp_path, capsys, variant, options, gaps):
     """Nothing in it waits for a value, and what is different from step to step is a tensor."""
     data = store_with_gaps if gaps else store

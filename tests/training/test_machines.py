@@ -24,7 +24,7 @@ loop.train(make_run(epochs=1, threads=2), read_store(sys.argv[1]), Path(sys.argv
 
 @pytest.mark.e2e
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to a core")
-@pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE", "SSE41"])
+@pytest.mark.parametrize("limit", ["AVX512_CORE", "SSE41"])
 def test_a_small_old_machine(store, tmp_path, limit):
     """One core, where two threads would wait for each other, and no bfloat16."""
     environment = os.environ | {
