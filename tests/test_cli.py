@@ -16,6 +16,7 @@ from mmjsd.cli import main
 from mmjsd.data.standin.digits import write_mnist, write_svhn
 from mmjsd.errors import MmjsdError, choice_of
 from mmjsd.interruption import Interrupted
+from support.training import train_judges_briefly
 
 PARAMS = """
 datasets: {tiny: {kind: mnist_svhn_text, options: {standin_train: 20, standin_test: 20, pairs_per_sample: 1}}}
@@ -139,8 +140,9 @@ def test_data_too_few_to_be_judged_are_told_by_the_build(
     assert told(capsys, "train", "js") == line
 
 
-def test_sample_sizes_beyond_the_data_are_all_of_them(folder: Path) -> None:
+def test_sample_sizes_beyond_the_data_are_all_of_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In training and in every metric: none of these keys asks for more than there is."""
+    train_judges_briefly(monkeypatch)
     (folder / "params.yaml").write_text(
         PARAMS + "training: {epochs: 1, batch_size: 60000, threads: 1, device: cpu, network_width: 0.05}\n"
         "evaluation: {train_samples: 1000000, test_samples: 1000000, quality_samples: 1000000, "

@@ -27,7 +27,13 @@ from mmjsd.training import checkpoint
 from mmjsd.training.loop import train
 from support.pretended import pretended_gpu
 from support.samples import make_faces, make_own, make_run, make_split, written
-from support.training import VARIANTS, assert_same_weights, begun_again_and_again, losses
+from support.training import (
+    VARIANTS,
+    assert_same_weights,
+    begun_again_and_again,
+    losses,
+    train_judges_briefly,
+)
 
 pytestmark = pytest.mark.e2e
 
@@ -80,8 +86,10 @@ def on_gpu(store: Store, folder: Path, **options) -> None:
 
 
 def trained_judges(store: Store, folder: Path) -> Path:
-    for modality in store.modalities:
-        train_classifier(store, modality, folder / modality, epochs=1, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        train_judges_briefly(patch, steps=30)
+        for modality in store.modalities:
+            train_classifier(store, modality, folder / modality, epochs=1, seed=1)
     return folder
 
 
@@ -133,7 +141,7 @@ def test_every_step(digits, judges, tmp_path, kind, objective):
         assert mmjsd.load(tmp_path, "auto").device == torch.device(kind, 0)
     assert metrics["meta/device"] == kind
     assert all(math.isfinite(value) for value in metrics.values() if isinstance(value, float))
-    assert metrics["classifier/accuracy/mnist"] > 0.5  # the classes are easy to tell apart
+    assert metrics["classifier/accuracy/svhn"] > 0.3  # the classes are easy to tell apart, after few steps
     if kind == "mps":  # nothing is left to the CPU, which would need PYTORCH_ENABLE_MPS_FALLBACK
         assert {name for name in gpu.operations if "::" not in name} <= kernels("MPS")
 

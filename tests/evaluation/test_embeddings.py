@@ -15,6 +15,7 @@ from mmjsd.evaluation.embeddings import classifier_embedding, inception_embeddin
 from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import Classifier, load_classifier, train_classifier
 from support.pretended import pretended_gpu
+from support.training import train_judges_briefly
 
 CPU = torch.device("cpu")
 
@@ -25,7 +26,9 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def classifiers(store, tmp_path_factory) -> dict[str, Classifier]:
     folder = tmp_path_factory.mktemp("classifiers")
-    train_classifier(store, "mnist", folder / "mnist", epochs=1, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        train_judges_briefly(patch)
+        train_classifier(store, "mnist", folder / "mnist", epochs=1, seed=1)
     mnist = Modality("mnist", "image", (1, 28, 28), 784)
     torch.manual_seed(0)
     svhn = Classifier(Modality("svhn", "image", (3, 32, 32), 3072), 10).eval()

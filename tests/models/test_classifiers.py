@@ -9,6 +9,7 @@ import torch
 from mmjsd.data.store import Split
 from mmjsd.modalities import Modality
 from mmjsd.models.classifiers import held_out, load_classifier, train_classifier
+from support.training import train_judges_briefly
 
 CPU = torch.device("cpu")
 MNIST = Modality("mnist", "image", (1, 28, 28), 784)
@@ -30,7 +31,9 @@ def test_text_classifier_reads_probabilities(store, results):
     torch.testing.assert_close(classifier(torch.nn.functional.one_hot(ids, 70).float()), classifier(ids))
 
 
-def test_attributes_that_no_test_item_has_leave_no_score(store, tmp_path):
+def test_attributes_that_no_test_item_has_leave_no_score(store, tmp_path, monkeypatch):
+    train_judges_briefly(monkeypatch)
+
     def with_attributes(split, present):
         labels = np.full((len(split.pairs), 10), present, np.uint8)
         tables = {"mnist": dataclasses.replace(split.modalities["mnist"], labels=labels)}

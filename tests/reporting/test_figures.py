@@ -21,6 +21,7 @@ from mmjsd.reporting.generate import generate_picture
 from mmjsd.reporting.shown import Shown, ShownAttributes
 from mmjsd.training.loop import train
 from support.samples import make_run
+from support.training import train_judges_briefly
 
 QUICK = make_evaluation(
     train_samples=50, random_samples=50, likelihood_pairs=5, importance_samples=2, threads=1
@@ -87,8 +88,10 @@ def small(store, path, modalities, test, **run_options):
         splits=splits,
     )
     part = read_store(path / "part.h5")
-    for modality in modalities:
-        train_classifier(part, modality, path / "classifiers" / modality, epochs=1, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        train_judges_briefly(patch)
+        for modality in modalities:
+            train_classifier(part, modality, path / "classifiers" / modality, epochs=1, seed=1)
     train(make_run(epochs=1, **run_options), part, path / "run", name="part", seed=1)
     evaluate(path / "run", part, path / "classifiers", QUICK)
     draw_run(path / "run", part)
