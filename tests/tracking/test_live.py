@@ -39,8 +39,9 @@ ROWS: list[Row] = [
 
 
 @pytest.fixture
-def trained(evaluated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def trained(evaluated: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a run that is evaluated, of which the epochs are those above."""
+    shutil.copy(empty_database, "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{evaluated / 'mlflow.db'}")
     write_history(FOLDER / "history.csv", ROWS)
     (FOLDER / "figures").mkdir()
@@ -186,6 +187,7 @@ def test_a_resumed_training_goes_on_in_its_run(trained: Path) -> None:
 
 def test_several_trainings_log_at_once(trained: Path) -> None:
     """While finished ones are completed, and into a database that is not there yet."""
+    Path("mlflow.db").unlink()
     many = [ROWS[0] | {"epoch": n} for n in range(1, 41)]
     with contextlib.ExitStack() as stack:
         logs = []

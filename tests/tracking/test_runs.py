@@ -60,6 +60,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def begun(folder: Path, empty_database: Path) -> None:
+    """There is a database."""
+    shutil.copy(empty_database, "mlflow.db")
+
+
 def track(folder: Path, **changes: Any) -> None:
     arguments: dict[str, Any] = {
         "experiment": "digits",
@@ -133,6 +139,7 @@ def test_everything_can_be_read_back(folder: Path) -> None:
     assert model.generate(n=2, generator=torch.Generator().manual_seed(0))["mnist"].shape == (2, 1, 28, 28)
 
 
+@pytest.mark.usefixtures("begun")
 def test_logging_again_replaces(folder: Path) -> None:
     track(folder)
     first = runs()[0].info.run_id
@@ -145,6 +152,7 @@ def test_logging_again_replaces(folder: Path) -> None:
 SWEEP = {"name": "digits", "keys": ["beta", "objective"]}
 
 
+@pytest.mark.usefixtures("begun")
 def test_runs_of_a_sweep_are_children_of_one_run(folder: Path) -> None:
     children = ("digits-beta=1.0-objective=mmjsd", "digits-beta=2.0-objective=mmjsd")
     for name in (*children, children[0]):
@@ -197,6 +205,7 @@ def test_a_sweep_is_logged_once_by_runs_that_end_at_once(folder: Path) -> None:
     assert sorted(run.info.run_name for run in runs()) == ["alone", "digits", "seed-1", "seed-2", "seed-3"]
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_failure_keeps_the_earlier_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow
 
@@ -237,6 +246,7 @@ def git(*arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.mark.usefixtures("begun")
 def test_the_commit_is_told(folder: Path) -> None:
     git("init")
     git("add", "digits.h5")
@@ -250,6 +260,7 @@ def test_the_commit_is_told(folder: Path) -> None:
     assert tags["digits/js/2"]["git.dirty"] == "true"
 
 
+@pytest.mark.usefixtures("begun")
 def test_runs_of_other_commits_and_experiments_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git("init")
     git("commit", "--allow-empty", "-m", "first")
@@ -270,6 +281,7 @@ def test_runs_of_other_commits_and_experiments_stay(folder: Path, monkeypatch: p
     assert found.info.run_name == "js"
 
 
+@pytest.mark.usefixtures("begun")
 def test_an_experiment_is_of_models_and_not_of_traces(folder: Path) -> None:
     """Else MLflow's pages open with an overview of language models, on which there is nothing."""
     track(folder)
@@ -459,6 +471,7 @@ def test_absolute_places_of_before_are_put_right(folder: Path, monkeypatch: pyte
     assert sum(place.startswith((there / "files").as_uri()) for place in found) == 3
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_deleted_experiment_is_begun_again(folder: Path) -> None:
     track(folder)
     track(folder)
@@ -473,6 +486,7 @@ def test_a_deleted_experiment_is_begun_again(folder: Path) -> None:
     assert len(client().search_runs([old], run_view_type=2)) == 2  # they stay deleted
 
 
+@pytest.mark.usefixtures("begun")
 def test_files_with_odd_names(folder: Path) -> None:
     record = json.loads((folder / "evaluation.record.json").read_bytes())
     record["inputs"] |= {"/home/zoë/weights (1).pth": "c" * 64, "../x": "d" * 64}
