@@ -74,11 +74,11 @@ def test_a_server_that_goes_away_and_returns(project: Project, port: int, tmp_pa
     with server(tmp_path / "server", port):
         tracked = project.run("track js", **uri)
     assert tracked.code == 0, tracked.output
-    (project.folder / "results/tiny/moe/seed-1/training.record.json").unlink()
+    (project.folder / "results/tiny/figures.record.json").unlink()
     gone = project.snakemake(**uri, MLFLOW_HTTP_REQUEST_MAX_RETRIES="2")
     assert gone.code == 1
     assert f"{uri['MLFLOW_TRACKING_URI']}: moe cannot be logged" in gone.output
-    assert {"training moe, seed 1", "evaluating moe, seed 1", "writing the report"} <= gone.jobs
+    assert {"drawing the comparison of the runs of tiny", "writing the report"} <= gone.jobs
     assert "Traceback (most recent call last)" not in gone.output
     with server(tmp_path / "server", port):
         back = project.snakemake(**uri)
