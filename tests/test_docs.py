@@ -46,7 +46,9 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relativ
 
 @each_page
 def test_lines_fit_on_a_screen(page: Path) -> None:
-    assert [line for line in page.read_text().splitlines() if len(line) > 120] == []
+    generated = ("|", "![") if page.name == "results.md" else ()
+    lines = (line for line in page.read_text().splitlines() if not line.startswith(generated))
+    assert [line for line in lines if len(line) > 120] == []
 
 
 @each_page

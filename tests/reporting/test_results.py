@@ -71,12 +71,13 @@ def test_a_section_says_what_made_it_and_what_its_numbers_settle(folder: Path) -
         *coherent("poe", 0.5, 0.51, 0.52),
     ]
     page = page_of(rows)
+    text = " ".join(page.split())
     assert "## Rivals\n\nWhich is best, and by how much.\n\n    snakemake --configfile study.yaml\n" in page
     assert "    uv run mmjsd results --params study.yaml\n" in page
     assert (
-        "Commit `0123456` with changes, PyTorch 2.11, A processor (2 cores). 3 runs of 3 seeds each" in page
+        "Commit `0123456` with changes, PyTorch 2.11, A processor (2 cores). 3 runs of 3 seeds each" in text
     )
-    assert "is trained in 10 s to 30 s" in page
+    assert "is trained in 10 s to 30 s" in text
     assert (
         "`digits` (polymnist): the files in `files`, which are not in the repository. Samples: train 12,000"
         in page
@@ -87,7 +88,7 @@ def test_a_section_says_what_made_it_and_what_its_numbers_settle(folder: Path) -
     assert cells(page, "poe")[0] == "0.510 ± 0.025"
     # Welch with equal variances: 4 degrees of freedom, 2.776 * 0.01 * sqrt(2 / 3)
     best = "js is best; moe cannot be told from it; the next, poe, is worse by 0.400 (95 %: 0.377 to 0.423)."
-    assert f"- conditional coherence, mean: {best}" in page
+    assert f"- conditional coherence, mean: {best}" in text
     assert "- random coherence: nothing tells the runs apart." in page
 
 
@@ -113,7 +114,10 @@ def test_runs_that_differ_in_two_keys_are_crossed(folder: Path) -> None:
 
 
 def test_the_number_of_modalities_stands_beside_what_papers_have(folder: Path) -> None:
-    rows = [row("js", 1, {f"coherence/cross/{size}": size / 10 for size in (1, 2, 3)})]
+    measured = {f"coherence/cross/{size}": size / 10 for size in (1, 2, 3)}
+    measured |= {f"representation/accuracy/views/{size}": 0.5 for size in (1, 2, 3)}
+    measured |= {"representation/raw/a": 0.5, "representation/raw/b": 0.75, "representation/raw/a-b": 0.875}
+    rows = [row("js", 1, measured)]
     entry = {
         "dataset": "polymnist",
         "objective": "mvae",
@@ -126,6 +130,7 @@ def test_the_number_of_modalities_stands_beside_what_papers_have(folder: Path) -
     assert page.rindex("| js | 0.100 | 0.200 | 0.300 |") < page.index("| published: mvae |  | 0.42 |  |")
     assert "mopoe" not in page
     assert "Published: A. B.\n" in page
+    assert cells(page, "regression on the values") == ["0.625", "0.875", ""]
 
 
 def test_a_section_takes_the_place_of_its_own_and_of_no_other(folder: Path) -> None:

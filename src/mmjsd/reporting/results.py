@@ -3,6 +3,7 @@
 import math
 import re
 import statistics
+import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ class Study(NamedTuple):
     sizes: Mapping[str, Mapping[str, int]]
     """Dataset -> split -> number of samples."""
     published: Sequence[Mapping[str, Any]]
-    """Values from papers, as of :func:`mmjsd.reporting.tables.read_published`."""
+    """Values from beside, as of :func:`mmjsd.reporting.tables.read_published`."""
 
 
 class _Group(NamedTuple):
@@ -87,16 +88,16 @@ def _section(study: Study, page: Path) -> Iterator[str]:
     lines, commands = _heading(study.file)
     title, _, text = " ".join(lines).partition(": ")
     yield f"## {title[:1].upper()}{title[1:]}\n"
-    yield f"{text[:1].upper()}{text[1:]}\n"
+    yield _wrapped(f"{text[:1].upper()}{text[1:]}")
     name = f"uv run mmjsd results --params {study.file.as_posix()}"
     yield "\n".join(f"    {command}" for command in (*commands, name)) + "\n"
     metrics: dict[str, list[_Metrics]] = {}
     for row in study.rows:
         metrics.setdefault(row["run"], []).append(with_summaries(read_metrics(Path(row["metrics"]))))
-    yield f"{_made(study.rows)} {_times(metrics)}\n"
+    yield _wrapped(f"{_made(study.rows)} {_times(metrics)}")
     for dataset in dict.fromkeys(row["dataset"] for row in study.rows):
         of_dataset = [row for row in study.rows if row["dataset"] == dataset]
-        yield f"{_data(study, of_dataset, metrics[of_dataset[0]['run']])}\n"
+        yield _wrapped(_data(study, of_dataset, metrics[of_dataset[0]["run"]]))
     for group in _groups(study):
         yield f"### {group.name}{f', by {group.across}' if group.across else ''}\n"
         of_group = {run: metrics[run] for run in group.runs}
@@ -106,6 +107,14 @@ def _section(study: Study, page: Path) -> Iterator[str]:
         else:
             yield from _side_by_side(group, of_group)
             yield from _by_views(study, group, of_group, picture)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """Break a paragraph into lines that fit on a screen."""
+    return (
+        textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        + "\n"
+    )
 
 
 # --- what it is -------------------------------------------------------------------------------------------
@@ -261,7 +270,7 @@ def _side_by_side(group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> I
         runs = [over_seeds(of_run, key) for of_run in metrics.values()]
         less = is_better_the_less(key, next(iter(metrics.values()))[0])
         columns[title] = _cells(runs, less=less)
-        verdicts.append(f"- {title}: {_verdict(names, runs, less=less)}")
+        verdicts.append(_wrapped(f"- {title}: {_verdict(names, runs, less=less)}", indent="  "))
     columns["training time"] = [
         duration(statistics.median(seconds))
         if (seconds := over_seeds(of, "meta/train_seconds").values)
@@ -270,7 +279,7 @@ def _side_by_side(group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> I
     ]
     rows = [[name, *cells] for name, *cells in zip(names, *columns.values(), strict=True)]
     yield f"{markdown(Table(['run', *columns], rows))}\n"
-    yield "\n".join(verdicts) + "\n"
+    yield "".join(verdicts)
 
 
 def _verdict(names: Sequence[str], runs: Sequence[Measured], *, less: bool) -> str:
@@ -329,7 +338,7 @@ _VIEWS = re.compile(r"(coherence/cross|representation/\w+/views)/(\d+)")
 def _by_views(
     study: Study, group: _Group, metrics: Mapping[str, Sequence[_Metrics]], picture: Path
 ) -> Iterator[str]:
-    """By the number of modalities that are given, beside what papers have; of two there is nothing to see."""
+    """By the number of modalities that are given, beside what beside have; of two there is nothing to see."""
     sizes: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for of_run in metrics.values() for key in of_run[0]):
         if match := _VIEWS.fullmatch(key):
@@ -348,19 +357,31 @@ def _by_views(
         rows = [
             list(row) for row in zip(names, *(_cells(runs, less=False) for runs in measured), strict=True)
         ]
-        papers: dict[str, dict[str, str]] = {}
+        beside: dict[str, dict[str, str]] = {}
         for entry in published:
             start, _, size = entry["metric"].rpartition("/")
             if start == title:
-                papers.setdefault(f"published: {entry['objective']}", {})[size] = str(entry["value"])
-        rows += [[name, *(values.get(size, "") for size in across)] for name, values in papers.items()]
+                beside.setdefault(f"published: {entry['objective']}", {})[size] = str(entry["value"])
+        if title.startswith("representation/") and (raw := _of_values(next(iter(metrics.values()))[0])):
+            beside["regression on the values"] = raw
+        rows += [[name, *(values.get(size, "") for size in across)] for name, values in beside.items()]
         tables.append(Table([f"`{title}/k`, k =", *across], rows))
     if tables:
         most = max((table.header[1:] for table in tables), key=len)
         yield _drawn(panels, most, "given modalities", picture)
         yield from (f"{markdown(table)}\n" for table in tables)
     for source in dict.fromkeys(entry["source"] for entry in published):
-        yield f"Published: {source}\n"
+        yield _wrapped(f"Published: {source}")
+
+
+def _of_values(metrics: _Metrics) -> dict[str, str]:
+    """Number of modalities -> what the same regression scores on the values themselves, on average."""
+    of_size: dict[str, list[float]] = {}
+    for key, value in metrics.items():
+        start, _, subset = key.rpartition("/")
+        if start == "representation/raw":
+            of_size.setdefault(str(subset.count("-") + 1), []).append(value)
+    return {size: f"{statistics.fmean(values):.3f}" for size, values in of_size.items()}
 
 
 # --- figures ----------------------------------------------------------------------------------------------
