@@ -331,7 +331,9 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[_Metrics]], picture: 
     yield from (f"{markdown(table)}\n" for table in tables)
 
 
-#: Of a key of a mean over all subsets of so many modalities.
+#: What figures call a mean over all subsets of so many modalities, by the first part of its key.
+_NAMES = {"coherence": "cross coherence", "representation": "classification of latents"}
+#: Such a key.
 _VIEWS = re.compile(r"(coherence/cross|representation/\w+/views)/(\d+)")
 
 
@@ -353,7 +355,9 @@ def _by_views(
         if len(across) < 3:
             continue
         measured = [[over_seeds(of, f"{title}/{size}") for of in metrics.values()] for size in across]
-        panels[title] = dict(zip(names, map(list, zip(*measured, strict=True)), strict=True))
+        panels[_NAMES[title.partition("/")[0]]] = dict(
+            zip(names, map(list, zip(*measured, strict=True)), strict=True)
+        )
         rows = [
             list(row) for row in zip(names, *(_cells(runs, less=False) for runs in measured), strict=True)
         ]
