@@ -147,7 +147,7 @@ def ids(texts: list[str], length: int) -> torch.Tensor:
 def drawn(values: torch.Tensor, columns: int, reference: torch.Tensor | None = None) -> Axes:
     with house_style():
         figure, (axes,) = sheets(["t"], 1, columns, "")
-        text.draw(axes, values, columns, reference=reference)
+        text.draw_compared(axes, values, reference, columns)
         figure.canvas.draw()
     return axes
 

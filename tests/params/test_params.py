@@ -21,7 +21,7 @@ def one_run(options: str = "", before: str = "") -> str:
     "path", [DEMO, *sorted((ROOT / "configs").glob("*.yaml"))], ids=lambda path: path.name
 )
 def test_files_of_the_project_load(path, tmp_path, monkeypatch):
-    for source in ("breast-cancer", "PolyMNIST"):  # which people put there
+    for source in ("breast-cancer", "PolyMNIST", "mnist", "celeba"):  # which people put there
         (tmp_path / "sources" / source).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert isinstance(params.load(path), Params)

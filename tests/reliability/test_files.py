@@ -523,13 +523,6 @@ def test_a_file_of_other_content_is_refused(
     assert not Path("executed").exists()
 
 
-def test_metrics_that_the_report_needs_are_asked_for(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    METRICS.write_text(METRICS.read_text().replace("meta/device", "meta/devise"))
-    assert "has no meta/device; make it again" in assert_refused(METRICS, capsys, "report")
-
-
 # --- records ---
 
 

@@ -91,16 +91,7 @@ class Kind(Protocol):
     def score(self, predicted: "Tensor", x: "Tensor") -> float:
         """Score predictions of inputs (B, ...), means of generated samples: NaN where it is not defined."""
 
-    def draw(
-        self,
-        axes: "Axes",
-        values: "Tensor",
-        columns: int,
-        *,
-        left: float = 0,
-        top: float = 0,
-        reference: "Tensor | None" = None,
-    ) -> None:
+    def draw(self, axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
         """Fill cells of a sheet row by row, from (left, top) on, each a unit wide and high.
 
         Args:
@@ -108,7 +99,6 @@ class Kind(Protocol):
             values: inputs or generated samples (N, ...).
             columns: cells of a row.
             left, top: where the first cell begins.
-            reference: inputs (N, ...) from which words differ that are marked; nothing else is.
         """
 
 

@@ -352,15 +352,7 @@ def score(predicted: "Tensor", x: "Tensor") -> float:
     return float(((predicted - x) ** 2).mean())
 
 
-def draw(
-    axes: "Axes",
-    values: "Tensor",
-    columns: int,
-    *,
-    left: float = 0,
-    top: float = 0,
-    reference: "Tensor | None" = None,
-) -> None:
+def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
     """Draw images (N, C, H, W) in 0..1 as one picture, the mean of channels that are neither grey nor RGB."""
     if values.shape[1] not in (1, 3):
         values = values.mean(1, keepdim=True)

@@ -33,6 +33,7 @@ __all__ = [
     "decode",
     "decoder",
     "draw",
+    "draw_compared",
     "encode",
     "encoder",
     "likelihood_mean",
@@ -207,19 +208,21 @@ def score(predicted: "Tensor", x: "Tensor") -> float:
     return float((predicted.argmax(-1) == x).float().mean())
 
 
-def draw(
+def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
+    """Write texts, token ids (N, L) or character probabilities (N, L, A): the most likely characters."""
+    draw_compared(axes, values, None, columns, left=left, top=top)
+
+
+def draw_compared(
     axes: "Axes",
     values: "Tensor",
+    reference: "Tensor | None",
     columns: int,
     *,
     left: float = 0,
     top: float = 0,
-    reference: "Tensor | None" = None,
 ) -> None:
-    """Write texts, token ids (N, L) or character probabilities (N, L, A): the most likely characters.
-
-    Words that the texts of the reference lack are underlined.
-    """
+    """Write texts as `draw` does, and underline words that the reference, token ids (N, L), lacks."""
     from matplotlib.collections import PathCollection
     from matplotlib.transforms import AffineDeltaTransform
 

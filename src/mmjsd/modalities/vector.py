@@ -141,15 +141,7 @@ def r_squared(predicted: "Tensor", x: "Tensor") -> NDArray[np.float64]:
     return found
 
 
-def draw(
-    axes: "Axes",
-    values: "Tensor",
-    columns: int,
-    *,
-    left: float = 0,
-    top: float = 0,
-    reference: "Tensor | None" = None,
-) -> None:
+def draw(axes: "Axes", values: "Tensor", columns: int, *, left: float = 0, top: float = 0) -> None:
     """Draw vectors (N, D) as bars, up to 2.25 standard deviations, from the middle of the cell."""
     from matplotlib.collections import PolyCollection
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mmjsd.errors import MmjsdError
 from mmjsd.modalities import CELL, Modality, kind_of
-from mmjsd.modalities.text import LONG
+from mmjsd.modalities.text import LONG, draw_compared
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.catalogue import CAPTIONS
 
@@ -200,8 +200,14 @@ def draw(
     top: float = 0,
     reference: Tensor | None = None,
 ) -> None:
-    """Fill cells of a sheet row by row with inputs or generated samples (N, ...), as :class:`Kind` says."""
-    kind_of(modality).draw(axes, values, columns, left=left, top=top, reference=reference)
+    """Fill cells of a sheet row by row with inputs or generated samples (N, ...), as :class:`Kind` says.
+
+    Where there is a reference (N, L), texts are compared with it.
+    """
+    if reference is None:
+        kind_of(modality).draw(axes, values, columns, left=left, top=top)
+    else:
+        draw_compared(axes, values, reference, columns, left=left, top=top)
 
 
 def save(figure: Figure, path: Path) -> None:

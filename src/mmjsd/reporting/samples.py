@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from mmjsd.distributions import Gaussian
-from mmjsd.modalities import kind_of
 from mmjsd.models.vae import MultimodalVAE
 from mmjsd.reporting.canvas import Drawn, draw, panels, scale_of
 from mmjsd.reporting.shown import COLUMNS, Shown
@@ -87,14 +86,14 @@ def conditional(shown: Shown) -> Drawn:
 def _reference(shown: Shown, name: str, samples: Tensor) -> Tensor | None:
     """The texts of test samples that have one each, which generated ones are compared with."""
     test = shown.trained.test
-    is_text = kind_of(shown.trained.model.modalities[name]).ALPHABET is not None
+    is_text = shown.trained.model.modalities[name].kind == "text"
     there = is_text and torch.isin(samples, test.complete((name,))).all()
     return test.inputs(name, samples) if there else None
 
 
 def _about_texts(model: MultimodalVAE, *, compared: bool = False) -> str:
     """Say what is special about texts, if there are any."""
-    texts = [m for m in model.modalities.values() if kind_of(m).ALPHABET is not None]
+    texts = [modality for modality in model.modalities.values() if modality.kind == "text"]
     said = ""
     if texts and compared:
         said += " Underlined: words that the text of the test sample does not have."
