@@ -27,6 +27,10 @@ _LEAST = -6.0
 """Log of the least scale that is learnt, less than a level of grey (Rybkin, Daniilidis & Levine 2021)."""
 
 
+_LEAST_LOG_VARIANCE = -20.0
+"""Of posteriors: what float32 tells from their means. Where nothing holds it, as in MMVM, it else falls until
+the density of a sample is not finite."""
+
 _LEAST_WEIGHT = 1e-6
 """Least weight of an expert where weights are learnt."""
 
@@ -184,6 +188,7 @@ class MultimodalVAE(nn.Module):
             if rows is not None:
                 head = head.new_zeros(len(x), head.shape[1]).index_copy(0, rows, head)
             means, log_variances = head.chunk(2, dim=-1)
+            log_variances = log_variances.clamp(min=_LEAST_LOG_VARIANCE)
             sizes = [self.shared_latent, self.private_latent]
             (c_mean, s_mean), (c_var, s_var) = means.split(sizes, -1), log_variances.split(sizes, -1)
             shared.append(Gaussian(c_mean, c_var))
