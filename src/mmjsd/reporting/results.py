@@ -48,7 +48,7 @@ class Study(NamedTuple):
     sizes: Mapping[str, Mapping[str, int]]
     """Dataset -> split -> number of samples."""
     published: Sequence[Mapping[str, Any]]
-    """Values from beside, as of :func:`mmjsd.reporting.tables.read_published`."""
+    """Values from papers, as of :func:`mmjsd.reporting.tables.read_published`."""
 
 
 class _Group(NamedTuple):
@@ -340,7 +340,7 @@ _VIEWS = re.compile(r"(coherence/cross|representation/\w+/views)/(\d+)")
 def _by_views(
     study: Study, group: _Group, metrics: Mapping[str, Sequence[_Metrics]], picture: Path
 ) -> Iterator[str]:
-    """By the number of modalities that are given, beside what beside have; of two there is nothing to see."""
+    """By the number of modalities that are given, beside what papers have; of two there is nothing to see."""
     sizes: dict[str, list[str]] = {}
     for key in dict.fromkeys(key for of_run in metrics.values() for key in of_run[0]):
         if match := _VIEWS.fullmatch(key):
