@@ -174,7 +174,9 @@ def _times(metrics: Mapping[str, Sequence[_Metrics]]) -> str:
         f"{len(metrics)} runs of {of_run} seeds each" if of_run > 1 else f"{len(metrics)} runs of one seed"
     )
     return (
-        f"{number}; one {' and '.join(parts)} (as many at a time as there were cores)." if parts else number
+        f"{number}; one {' and '.join(parts)} (by the clock, beside whatever else the machine did)."
+        if parts
+        else number
     )
 
 
