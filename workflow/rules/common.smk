@@ -141,8 +141,9 @@ onstart:
 
 
 onsuccess:
-    if lines := list(addresses(tracking_store())):
-        print(*lines, *([] if tracking_store().is_server else ["these are there while `mmjsd ui` runs"]), sep="\n")
+    store = tracking_store()
+    if lines := list(addresses(store)):
+        print(*lines, *([] if store.is_server else ["these are there while `mmjsd ui` runs"]), sep="\n")
 
 
 # --- the rule of a step -----------------------------------------------------------------------------------

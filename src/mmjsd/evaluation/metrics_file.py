@@ -15,15 +15,8 @@ if TYPE_CHECKING:
 _REMEDY = "make it again with `mmjsd evaluate`"
 
 
-class Metrics(dict[str, Any]):
-    """Key -> number, or text for some `meta/` keys; asking for a key that it lacks names the file."""
-
-    def __init__(self, path: Path):
-        super().__init__(read_json(path, "evaluate"))
-        self.path = path
-
-    def __missing__(self, key: str) -> Any:
-        raise MmjsdError(f"{self.path}: has no {key}; {_REMEDY}")
+Metrics = dict[str, Any]
+"""Key -> number, or text for some `meta/` keys."""
 
 
 def read_metrics(path: Path) -> Metrics:
@@ -32,7 +25,7 @@ def read_metrics(path: Path) -> Metrics:
     Raises:
         MmjsdError: no such file, a damaged one, or a value of the wrong type.
     """
-    metrics = Metrics(path)
+    metrics: Metrics = read_json(path, "evaluate")
     for key, value in metrics.items():
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number and not (isinstance(value, str) and key.startswith("meta/")):

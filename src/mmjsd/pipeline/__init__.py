@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mmjsd.errors import MmjsdError
 from mmjsd.params import Params
 from mmjsd.pipeline.step import Step
-from mmjsd.pipeline.steps import PUBLISHED, STEPS, Compare, Evaluate, Train
+from mmjsd.pipeline.steps import PUBLISHED, STEPS, Compare, Evaluate, Train, used_datasets
 from mmjsd.provenance.records import read_record
 
 if TYPE_CHECKING:  # slow to import
@@ -55,18 +55,23 @@ def study(params: Params, file: Path) -> "Study":
 
     remedy = f"`snakemake --cores all --configfile {file}` makes it"
     rows = Compare(params).rows()
+    made = []
     for row in rows:
-        for step in (kind(params, run=row["run"], seed=row["seed"]) for kind in (Train, Evaluate)):
-            record = step.product.record
-            if not record.is_file():
-                raise MmjsdError(f"{record}: not there yet; {remedy}")
-            if read_record(record)["params"] != step.product.params:
-                raise MmjsdError(f"{record}: was made with other parameters than {file} has; {remedy} again")
-    stores = {row["dataset"]: read_store(Path("data") / f"{row['dataset']}.h5") for row in rows}
+        for kind in (Train, Evaluate):
+            product = kind(params, run=row["run"], seed=row["seed"]).product
+            if not product.record.is_file():
+                raise MmjsdError(f"{product.record}: not there yet; {remedy}")
+            record = read_record(product.record)
+            if record["params"] != product.params:
+                raise MmjsdError(
+                    f"{product.record}: was made with other parameters than {file} has; {remedy} again"
+                )
+        made.append(record["made"])
+    stores = {key: read_store(Path("data") / f"{key}.h5") for key in used_datasets(params)}
     sizes = {
         key: {name: len(split.pairs) for name, split in store.splits.items()} for key, store in stores.items()
     }
-    return Study(file, rows, params.sweeps, sizes, read_published(PUBLISHED))
+    return Study(file, rows, made, params.sweeps, sizes, read_published(PUBLISHED))
 
 
 def gpus(device: str, *, elsewhere: bool = False) -> int:

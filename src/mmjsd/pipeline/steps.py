@@ -455,13 +455,7 @@ class Curves(Step):
         return [folder / name for found in self._folders().values() for folder in found for name in names]
 
     def _sweeps(self) -> dict[str, dict[str, Any]]:
-        """The runs of the dataset that are of sweeps, and the values that these vary."""
-        runs, dataset = self.given.runs, self.values["dataset"]
-        own = {
-            sweep: {run: values for run, values in found.items() if runs[run].dataset == dataset}
-            for sweep, found in self.given.sweeps.items()
-        }
-        return {sweep: found for sweep, found in own.items() if found}
+        return _sweeps_of(self.given, self.values["dataset"])
 
     def _folders(self) -> dict[str, list[Path]]:
         """The folders of all seeds of each run."""
@@ -677,27 +671,23 @@ class Publish(_OfAll):
         return ["mlflow.json"]
 
     def params(self) -> dict[str, Any]:
-        return {"runs": list(self.given.runs), "seeds": self.given.seeds, "experiments": self._experiments()}
+        given = self.given
+        experiments = {key: self._experiment(key) for key in used_datasets(given)}
+        return {"runs": list(given.runs), "seeds": given.seeds, "experiments": experiments}
 
-    def _experiments(self) -> dict[str, dict[str, Any]]:
-        """What the description of the experiment of each dataset says."""
+    def _experiment(self, dataset: str) -> dict[str, Any]:
+        """What the description of the experiment of a dataset says."""
         params = self.given
-        about: dict[str, dict[str, Any]] = {}
-        for key in dict.fromkeys(run.dataset for run in params.runs.values()):
-            runs = {name: run for name, run in params.runs.items() if run.dataset == key}
-            own = {sweep: runs.keys() & found.keys() for sweep, found in params.sweeps.items()}
-            about[key] = {
-                "kind": params.datasets[key].kind,
-                "source": params.datasets[key].source,
-                "objectives": [run.objective for run in runs.values()],
-                "seeds": len(params.seeds),
-                "sweeps": {
-                    sweep: {"keys": list(params.sweeps[sweep][min(names)]), "runs": len(names)}
-                    for sweep, names in own.items()
-                    if names
-                },
-            }
-        return about
+        return {
+            "kind": params.datasets[dataset].kind,
+            "source": params.datasets[dataset].source,
+            "objectives": [run.objective for run in params.runs.values() if run.dataset == dataset],
+            "seeds": len(params.seeds),
+            "sweeps": {
+                sweep: {"keys": list(next(iter(runs.values()))), "runs": len(runs)}
+                for sweep, runs in _sweeps_of(params, dataset).items()
+            },
+        }
 
     def inputs(self) -> list[Path]:
         return [*_outputs(Compare(self.given)), *_outputs(Report(self.given))]
@@ -718,6 +708,15 @@ STEPS: tuple[type[Step], ...] = (
     *(Build, Classify, Train, Evaluate, Figures, Curves, Track, Compare, Summarise, Report, Publish),
 )
 """Each after those whose files it reads."""
+
+
+def _sweeps_of(params: Params, dataset: str) -> dict[str, dict[str, Any]]:
+    """The runs of a dataset that are of sweeps, and the values that these vary."""
+    own = {
+        sweep: {run: values for run, values in found.items() if params.runs[run].dataset == dataset}
+        for sweep, found in params.sweeps.items()
+    }
+    return {sweep: found for sweep, found in own.items() if found}
 
 
 def _outputs(step: Step) -> list[Path]:

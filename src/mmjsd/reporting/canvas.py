@@ -29,6 +29,7 @@ __all__ = [
     "draw",
     "draw_all",
     "draw_line",
+    "handles_of",
     "house_style",
     "name_lines",
     "note",
@@ -154,6 +155,11 @@ def colours(number: int) -> list[str]:
         return [f"C{index}" for index in range(number)]
     scale = matplotlib.colormaps["turbo"]
     return [matplotlib.colors.to_hex(scale(index / (number - 1))) for index in range(number)]
+
+
+def handles_of(palette: Sequence[str]) -> list[Any]:
+    """Give what stands for lines of these colours in a legend."""
+    return [matplotlib.lines.Line2D([], [], color=colour) for colour in palette]
 
 
 def name_lines(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> str:

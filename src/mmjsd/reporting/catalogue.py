@@ -123,14 +123,14 @@ def dataset_figures(
     found = {entry.name.replace("{embedding}", embedding): entry for entry in entries}
     for sweep, runs in (sweeps or {}).items():
         for number, entry in _SWEEP.items():
-            for keys in itertools.combinations(_numbers(runs), number):
+            for keys in itertools.combinations(swept_numbers(runs), number):
                 name = entry.name.format(keys="-".join(keys), sweep=sweep)  # no key has a hyphen
                 found[name] = entry._replace(name=name, swept=(sweep, *keys))
     return found
 
 
-def _numbers(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The keys of which the runs have several values, all of them numbers."""
+def swept_numbers(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """List the keys of which the runs of a sweep have several values, all of them numbers."""
     values: dict[str, set[Any]] = {}
     for of_run in runs.values():
         for key, value in of_run.items():

@@ -10,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from mmjsd.errors import MmjsdError
-from mmjsd.reporting.canvas import Drawn, colours, name_lines, note
+from mmjsd.reporting.canvas import Drawn, colours, handles_of, name_lines, note
 from mmjsd.training.history import is_term
 
 __all__ = ["Compared", "Curves", "precision_recall", "read_curves", "training"]
@@ -115,8 +115,7 @@ def training(compared: Compared) -> Drawn:
         ax.remove()
     for ax in figure.axes[-across:]:
         ax.set_xlabel("epoch")
-    lines = [matplotlib.lines.Line2D([], [], color=colour) for colour in palette]
-    unnamed = _legend(compared, figure, lines, list(histories))
+    unnamed = _legend(compared, figure, handles_of(palette), list(histories))
     figure.suptitle("Training")
     return Drawn(
         figure,

@@ -4,20 +4,20 @@ import math
 import re
 import statistics
 import textwrap
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.metrics_file import Metrics, read_metrics
 from mmjsd.evaluation.presentation import headline, is_better_the_less, with_summaries
 from mmjsd.params.sweeps import written
 from mmjsd.provenance.files import atomic_write
-from mmjsd.provenance.records import read_record
-from mmjsd.reporting.canvas import colours, draw_line, house_style, name_lines, save
+from mmjsd.reporting.canvas import colours, draw_line, handles_of, house_style, name_lines, save
+from mmjsd.reporting.catalogue import swept_numbers
+from mmjsd.reporting.sweeps import differing
 from mmjsd.reporting.tables import SOURCES, Table, duration, judges_of, markdown
 from mmjsd.reporting.verdicts import LEVEL, Measured, best, difference, digits_of, over_seeds
 
@@ -33,8 +33,6 @@ number of runs by Holm); where nothing is bold, nothing tells runs apart. What e
 [numbers.md](numbers.md).
 """
 
-_Metrics = dict[str, Any]
-
 
 class Study(NamedTuple):
     """The runs of a parameter file."""
@@ -43,6 +41,8 @@ class Study(NamedTuple):
     """Its leading comment says what is asked, and the command."""
     rows: Sequence[Mapping[str, Any]]
     """One a run and seed, as of :func:`mmjsd.reporting.tables.compare`."""
+    made: Sequence[Mapping[str, str]]
+    """Of each row, where and with what it was evaluated, as its record has it."""
     sweeps: Mapping[str, Mapping[str, Mapping[str, Any]]]
     """Sweep -> run -> varied key -> value."""
     sizes: Mapping[str, Mapping[str, int]]
@@ -91,10 +91,10 @@ def _section(study: Study, page: Path) -> Iterator[str]:
     yield _wrapped(f"{text[:1].upper()}{text[1:]}")
     name = f"uv run mmjsd results --params {study.file.as_posix()}"
     yield "\n".join(f"    {command}" for command in (*commands, name)) + "\n"
-    metrics: dict[str, list[_Metrics]] = {}
+    metrics: dict[str, list[Metrics]] = {}
     for row in study.rows:
         metrics.setdefault(row["run"], []).append(with_summaries(read_metrics(Path(row["metrics"]))))
-    yield _wrapped(f"{_made(study.rows)} {_times(metrics)}")
+    yield _wrapped(f"{_made(study.made)} {_times(metrics)}")
     for dataset in dict.fromkeys(row["dataset"] for row in study.rows):
         of_dataset = [row for row in study.rows if row["dataset"] == dataset]
         yield _wrapped(_data(study, of_dataset, metrics[of_dataset[0]["run"]]))
@@ -139,9 +139,8 @@ def _heading(file: Path) -> tuple[list[str], list[str]]:
     return lines, commands
 
 
-def _made(rows: Iterable[Mapping[str, Any]]) -> str:
+def _made(made: Sequence[Mapping[str, str]]) -> str:
     """From which code, with which library and on what machine."""
-    made = [read_record(Path(row["folder"]) / "evaluation.record.json")["made"] for row in rows]
 
     def each(write: Any) -> str:
         return " and ".join(dict.fromkeys(filter(None, map(write, made))))
@@ -161,7 +160,7 @@ def _made(rows: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
-def _times(metrics: Mapping[str, Sequence[_Metrics]]) -> str:
+def _times(metrics: Mapping[str, Sequence[Metrics]]) -> str:
     """How long a run takes."""
     seeds = [of_seed for of_run in metrics.values() for of_seed in of_run]
     parts = []
@@ -180,7 +179,7 @@ def _times(metrics: Mapping[str, Sequence[_Metrics]]) -> str:
     )
 
 
-def _data(study: Study, rows: Sequence[Mapping[str, Any]], metrics: Sequence[_Metrics]) -> str:
+def _data(study: Study, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Metrics]) -> str:
     first = rows[0]
     source = SOURCES.get(
         first["source"], f"the files in `{first['source']}`, which are not in the repository."
@@ -201,16 +200,12 @@ def _groups(study: Study) -> Iterator[_Group]:
     alone = {row["run"]: row["dataset"] for row in study.rows}
     labels: dict[str, str] = {}
     for sweep, runs in study.sweeps.items():
-        varied = [
-            key
-            for key in dict.fromkeys(key for values in runs.values() for key in values)
-            if len({values[key] for values in runs.values()}) > 1
-        ]
-        numbers = [key for key in varied if all(_is_number(values[key]) for values in runs.values())]
-        across = next((key for key in (["dataset"] if "dataset" in varied else numbers)), None)
-        if across is None or len(varied) == 1:
+        varied = differing(runs)
+        columns = ["dataset"] if "dataset" in varied else swept_numbers(runs)
+        if not columns or len(varied) == 1:
             labels |= {run: _label(values, varied) or run for run, values in runs.items()}
             continue
+        across = columns[0]
         rows = [key for key in varied if key != across]
         yield _Group(
             sweep,
@@ -224,10 +219,6 @@ def _groups(study: Study) -> Iterator[_Group]:
         yield _Group(dataset, "", {run: (labels.get(run, run), "") for run in runs_of})
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _label(values: Mapping[str, Any], keys: Collection[str]) -> str:
     """Words by themselves, switches by their key where they are on, numbers with their key."""
     parts = []
@@ -236,11 +227,11 @@ def _label(values: Mapping[str, Any], keys: Collection[str]) -> str:
         if isinstance(value, bool):
             parts += [key] if value else []
         else:
-            parts.append(f"{key}={written(value)}" if _is_number(value) else str(value))
+            parts.append(value if isinstance(value, str) else f"{key}={written(value)}")
     return ", ".join(parts)
 
 
-def _columns(metrics: Mapping[str, Sequence[_Metrics]]) -> dict[str, str]:
+def _columns(metrics: Mapping[str, Sequence[Metrics]]) -> dict[str, str]:
     """Title -> key of what is compared: the headline, also by other posteriors, where runs have it."""
     keys = {key for of_run in metrics.values() for of_seed in of_run for key in of_seed}
     columns: dict[str, str] = {}
@@ -251,11 +242,11 @@ def _columns(metrics: Mapping[str, Sequence[_Metrics]]) -> dict[str, str]:
     return columns
 
 
-def _cells(runs: Sequence[Measured], *, less: bool) -> list[str]:
-    """Mean and half of its interval, in bold the best and what cannot be told from it."""
+def _cells(runs: Sequence[Measured], among: Sequence[bool]) -> list[str]:
+    """Mean and half of its interval, in bold the best and what cannot be told from it, `among` these."""
     digits = digits_of(runs)
     cells = []
-    for run, bold in zip(runs, best(runs, less=less), strict=True):
+    for run, bold in zip(runs, among, strict=True):
         cell = f"{run.mean:.{digits}f}" if run.values else ""
         if run.values and math.isfinite(run.margin):
             cell += f" ± {run.margin:.{digits}f}"
@@ -263,7 +254,7 @@ def _cells(runs: Sequence[Measured], *, less: bool) -> list[str]:
     return cells
 
 
-def _side_by_side(group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> Iterator[str]:
+def _side_by_side(group: _Group, metrics: Mapping[str, Sequence[Metrics]]) -> Iterator[str]:
     """A row a run and a column a metric, then what each column settles."""
     names = [row for row, _ in group.runs.values()]
     columns: dict[str, list[str]] = {}
@@ -271,8 +262,9 @@ def _side_by_side(group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> I
     for title, key in _columns(metrics).items():
         runs = [over_seeds(of_run, key) for of_run in metrics.values()]
         less = is_better_the_less(key, next(iter(metrics.values()))[0])
-        columns[title] = _cells(runs, less=less)
-        verdicts.append(_wrapped(f"- {title}: {_verdict(names, runs, less=less)}", indent="  "))
+        among = best(runs, less=less)
+        columns[title] = _cells(runs, among)
+        verdicts.append(_wrapped(f"- {title}: {_verdict(names, runs, among, less=less)}", indent="  "))
     columns["training time"] = [
         duration(statistics.median(seconds))
         if (seconds := over_seeds(of, "meta/train_seconds").values)
@@ -284,15 +276,15 @@ def _side_by_side(group: _Group, metrics: Mapping[str, Sequence[_Metrics]]) -> I
     yield "".join(verdicts)
 
 
-def _verdict(names: Sequence[str], runs: Sequence[Measured], *, less: bool) -> str:
+def _verdict(names: Sequence[str], runs: Sequence[Measured], among: Sequence[bool], *, less: bool) -> str:
     """Say which is best, what cannot be told from it, and by how much it is better than the next."""
     known = {name: run for name, run in zip(names, runs, strict=True) if run.values}
-    among = dict(zip(names, best(runs, less=less), strict=True))
-    if not any(among.values()):
+    is_among = dict(zip(names, among, strict=True))
+    if not any(among):
         return "nothing tells the runs apart."
     order = sorted(known, key=lambda name: known[name].mean, reverse=not less)
     top, *others = order
-    equals, worse = ([name for name in others if among[name] is state] for state in (True, False))
+    equals, worse = ([name for name in others if is_among[name] is state] for state in (True, False))
     text = f"{top} is best"
     text += f"; {_listed(equals)} cannot be told from it" if equals else ""
     if not worse:
@@ -310,7 +302,7 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _crossed(group: _Group, metrics: Mapping[str, Sequence[_Metrics]], picture: Path) -> Iterator[str]:
+def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: Path) -> Iterator[str]:
     """A figure, and for each metric a table of the runs, by two things in which they differ."""
     across = list(dict.fromkeys(column for _, column in group.runs.values()))
     rows = list(dict.fromkeys(row for row, _ in group.runs.values()))
@@ -327,7 +319,8 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[_Metrics]], picture: 
         }
         panels[title] = {row: [measured[row, column] for column in across] for row in rows}
         less = key.startswith("meta/") or is_better_the_less(key, next(iter(metrics.values()))[0])
-        cells = [_cells([measured[row, column] for row in rows], less=less) for column in across]
+        columns = [[measured[row, column] for row in rows] for column in across]
+        cells = [_cells(runs, best(runs, less=less)) for runs in columns]
         tables.append(Table([title, *across], [list(row) for row in zip(rows, *cells, strict=True)]))
     yield _drawn(panels, across, group.across, picture)
     yield from (f"{markdown(table)}\n" for table in tables)
@@ -340,7 +333,7 @@ _VIEWS = re.compile(r"(coherence/cross|representation/\w+/views)/(\d+)")
 
 
 def _by_views(
-    study: Study, group: _Group, metrics: Mapping[str, Sequence[_Metrics]], picture: Path
+    study: Study, group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: Path
 ) -> Iterator[str]:
     """By the number of modalities that are given, beside what papers have; of two there is nothing to see."""
     sizes: dict[str, list[str]] = {}
@@ -361,7 +354,7 @@ def _by_views(
             zip(names, map(list, zip(*measured, strict=True)), strict=True)
         )
         rows = [
-            list(row) for row in zip(names, *(_cells(runs, less=False) for runs in measured), strict=True)
+            list(row) for row in zip(names, *(_cells(runs, best(runs)) for runs in measured), strict=True)
         ]
         beside: dict[str, dict[str, str]] = {}
         for entry in published:
@@ -380,7 +373,7 @@ def _by_views(
         yield _wrapped(f"Published: {source}")
 
 
-def _of_values(metrics: _Metrics) -> dict[str, str]:
+def _of_values(metrics: Metrics) -> dict[str, str]:
     """Number of modalities -> what the same regression scores on the values themselves, on average."""
     of_size: dict[str, list[float]] = {}
     for key, value in metrics.items():
@@ -413,8 +406,7 @@ def _drawn(panels: Mapping[str, _Panel], ticks: Sequence[str], name: str, pictur
             ax.set_xticks(range(len(ticks)), ticks)
         for ax in axes[len(panels) :]:
             ax.remove()
-        handles = [matplotlib.lines.Line2D([], [], color=colour) for colour in colours(len(lines))]
-        name_lines(figure, handles, lines)
+        name_lines(figure, handles_of(colours(len(lines))), lines)
         save(figure, picture)
     words = f"{', '.join(panels)} against {name}; bars: one standard deviation over the seeds"
     return f"![{words}]({picture.parent.name}/{picture.name})\n"

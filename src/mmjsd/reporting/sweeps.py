@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 
 from mmjsd.evaluation.presentation import headline, is_better_the_less, with_summaries
 from mmjsd.params.sweeps import written
-from mmjsd.reporting.canvas import Drawn, colours, draw_line, name_lines, note
+from mmjsd.reporting.canvas import Drawn, colours, draw_line, handles_of, name_lines, note
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.verdicts import Measured, bars_of, over_seeds
 
-__all__ = ["against", "over"]
+__all__ = ["against", "differing", "over"]
 
 _Runs = Mapping[str, Mapping[str, Any]]
 """Run -> varied key -> value."""
@@ -51,10 +51,9 @@ def against(compared: Compared) -> Drawn:
         ax.remove()
     unnamed = ""
     if len(groups) > 1:
-        lines = [matplotlib.lines.Line2D([], [], color=colour) for colour in colours(len(groups))]
-        unnamed = name_lines(figure, lines, list(groups))
+        unnamed = name_lines(figure, handles_of(colours(len(groups))), list(groups))
     figure.suptitle(f"Sweep {sweep}: {key}\n{_bars(compared, runs)}")
-    others = ", ".join(_others(runs, (key,)))
+    others = ", ".join(differing(runs, (key,)))
     each = f"a line for each combination of {others}; " if others else ""
     return Drawn(
         figure,
@@ -106,7 +105,7 @@ def over(compared: Compared) -> Drawn:
     for line in grid:
         line[0].set_ylabel(vertical)
     figure.suptitle(f"Sweep {sweep}: {vertical} and {horizontal}")
-    others = ", ".join(_others(runs, (vertical, horizontal)))
+    others = ", ".join(differing(runs, (vertical, horizontal)))
     lines = f"a row for each combination of {others}; " if others else ""
     if len(rows) < len(groups):
         lines = f"a row for each of the first {len(rows)} of {len(groups)} combinations of {others}; "
@@ -127,15 +126,15 @@ def _measured(compared: Compared, runs: _Runs) -> dict[str, dict[str, Measured]]
     return {title: of_runs for title, of_runs in found.items() if any(m.values for m in of_runs.values())}
 
 
-def _others(runs: _Runs, keys: Sequence[str]) -> list[str]:
-    """The keys beside these in which the runs differ."""
+def differing(runs: _Runs, keys: Sequence[str] = ()) -> list[str]:
+    """List the keys beside these in which the runs of a sweep differ."""
     all_keys = dict.fromkeys(key for values in runs.values() for key in values if key not in keys)
     return [key for key in all_keys if len({values[key] for values in runs.values()}) > 1]
 
 
 def _groups(runs: _Runs, keys: Sequence[str]) -> dict[str, list[str]]:
     """The runs that differ in these keys alone, by what they have in common."""
-    others, groups = _others(runs, keys), dict[str, list[str]]()
+    others, groups = differing(runs, keys), dict[str, list[str]]()
     for run, values in runs.items():
         groups.setdefault(", ".join(f"{key}={written(values[key])}" for key in others), []).append(run)
     return groups

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.metrics_file import Metrics, read_metrics
 from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
 from mmjsd.params.reading import read_yaml
 from mmjsd.provenance.files import atomic_write
@@ -31,8 +31,6 @@ SOURCES = {
     "download": "the official files.",
 }
 """What data are, by where they come from, as a sentence."""
-
-_Metrics = dict[str, Any]
 
 
 class Table(NamedTuple):
@@ -121,7 +119,7 @@ def _is_of(entry: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
 # --- CSV --------------------------------------------------------------------------------------------------
 
 
-def _csv(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[dict]) -> str:
+def _csv(rows: Sequence[Mapping], metrics: Sequence[Metrics], literature: list[dict]) -> str:
     lines = []
     for row, measured in zip(rows, metrics, strict=True):
         about = {key: row[key] for key in ("dataset", "run", "seed", "objective", "sweep") if key in row}
@@ -140,7 +138,7 @@ def _csv(rows: Sequence[Mapping], metrics: Sequence[_Metrics], literature: list[
 
 
 def sections(
-    rows: Sequence[Mapping[str, Any]], metrics: Sequence[_Metrics], literature: list[dict[str, Any]]
+    rows: Sequence[Mapping[str, Any]], metrics: Sequence[Metrics], literature: list[dict[str, Any]]
 ) -> list[Section]:
     """The comparison by dataset, of rows as of `compare`, their metrics and the published values."""
     found = []
@@ -148,7 +146,7 @@ def sections(
         of_dataset = [row for row in rows if row["dataset"] == dataset]
         first = of_dataset[0]
         seeds = len({row["seed"] for row in of_dataset})
-        measured: dict[str, list[_Metrics]] = {}
+        measured: dict[str, list[Metrics]] = {}
         for row, values in zip(rows, metrics, strict=True):
             if row["dataset"] == dataset:
                 measured.setdefault(row["run"], []).append(values)
@@ -173,7 +171,7 @@ def sections(
     return found
 
 
-def _headline(measured: Mapping[str, list[_Metrics]], sweeps: Mapping[str, str]) -> Table:
+def _headline(measured: Mapping[str, list[Metrics]], sweeps: Mapping[str, str]) -> Table:
     summaries = {run: [with_summaries(metrics) for metrics in found] for run, found in measured.items()}
     columns = {}
     for title, key in headline().items():
@@ -189,13 +187,13 @@ def _headline(measured: Mapping[str, list[_Metrics]], sweeps: Mapping[str, str])
     return Table(["run", *shown, *columns, "training time"], rows)
 
 
-def headline_of(metrics: _Metrics) -> dict[str, float]:
+def headline_of(metrics: Metrics) -> dict[str, float]:
     """Pick the few most telling metrics of a run, as far as it has them."""
     found = with_summaries(metrics)
     return {key: found[key] for key in (*headline().values(), "meta/train_seconds") if key in found}
 
 
-def _groups(measured: Mapping[str, list[_Metrics]], known: list[dict]) -> Iterator[tuple[str, str, Table]]:
+def _groups(measured: Mapping[str, list[Metrics]], known: list[dict]) -> Iterator[tuple[str, str, Table]]:
     everything = [metrics for found in measured.values() for metrics in found]
     keys = dict.fromkeys(key for metrics in everything for key in metrics)
     embedding = next((m["meta/embedding"] for m in everything if "meta/embedding" in m), "")
@@ -233,7 +231,7 @@ def _notes(known: list[dict], standin: bool) -> list[str]:
     return notes
 
 
-def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
+def _classifiers(measured: Mapping[str, list[Metrics]]) -> str:
     judges = judges_of(next(iter(measured.values()))[0])  # all runs of a dataset have the same
     if not judges:
         return (
@@ -242,7 +240,7 @@ def _classifiers(measured: Mapping[str, list[_Metrics]]) -> str:
     return f"{judges[:1].upper()}{judges[1:]}."
 
 
-def judges_of(metrics: _Metrics) -> str:
+def judges_of(metrics: Metrics) -> str:
     """Say how good the classifiers are on real data, and so what coherence at most is to be expected."""
     scores: dict[str, list[str]] = {}
     for key, value in metrics.items():
@@ -255,7 +253,7 @@ def judges_of(metrics: _Metrics) -> str:
     )
 
 
-def _compared(measured: Mapping[str, list[_Metrics]], key: str) -> list[str]:
+def _compared(measured: Mapping[str, list[Metrics]], key: str) -> list[str]:
     """Mean and standard deviation of each run, in bold the best and what cannot be told from it."""
     runs = [over_seeds(found, key) for found in measured.values()]
     kinds = next(iter(measured.values()))[0]  # of the modalities, which all runs of a dataset have

@@ -5,7 +5,7 @@ import statistics
 import matplotlib
 from matplotlib.figure import Figure
 
-from mmjsd.reporting.canvas import Drawn, colours, draw_line, name_lines, note
+from mmjsd.reporting.canvas import Drawn, colours, draw_line, handles_of, name_lines, note
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.verdicts import bars_of, over_seeds
 
@@ -41,8 +41,7 @@ def coherence(compared: Compared) -> Drawn:
         xlabel="given modalities", ylabel="coherence of the others", xlim=(sizes[0] - 0.5, sizes[-1] + 0.5)
     )
     ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(10, integer=True))
-    lines = [matplotlib.lines.Line2D([], [], color=colour) for colour in palette]
-    unnamed = name_lines(figure, lines, list(compared.metrics))
+    unnamed = name_lines(figure, handles_of(palette), list(compared.metrics))
     bars = bars_of(max(map(len, compared.metrics.values())))
     figure.suptitle(f"Coherence by the number of given modalities\n{bars}")
     return Drawn(

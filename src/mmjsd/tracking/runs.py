@@ -79,13 +79,15 @@ def track(
     numbers = {k: v for k, v in final.items() if not isinstance(v, str)}
     known = with_summaries(numbers)
     numbers |= {key: known[key] for key in headline().values() if key in known}
+    made = environment.describe()
     tags = {
+        **made,
         _COMPLETED: digest_of([run, dataset, evaluation]),
         "data.sha256": data,
         "data.source": str(dataset["source"]),
         **{f"sha256/{file}": digest for file, digest in {**record["inputs"], **record["outputs"]}.items()},
         **{k: str(v) for k, v in final.items() if k not in numbers},
-        NOTE: note_of_run(run, dataset, experiment, environment.describe()),
+        NOTE: note_of_run(run, dataset, experiment, made),
     }
     params = dict(flat({**run, "dataset": dataset, "evaluation": evaluation}))
     folder = folder.absolute()  # MLflow is used where its store is
@@ -117,8 +119,8 @@ def publish(files: Iterable[Path], out: Path, experiments: Mapping[str, Mapping[
         MmjsdError: they cannot be logged.
     """
     files = [file.absolute() for file in files]
-    tags = {NOTE: f"Tables and report on the runs of {', '.join(experiments)}: see the artifacts."}
     store, made, ids = tracking_store(), environment.describe(), dict[str, str]()
+    tags = {**made, NOTE: f"Tables and report on the runs of {', '.join(experiments)}: see the artifacts."}
     with _logging("comparison", "comparison", "comparison", tags, out.absolute(), noted=ids) as logged:
         logged.files(*files)
         for name, about in experiments.items():
@@ -162,7 +164,7 @@ def _logging(
             (MLFLOW_HTTP_REQUEST_MAX_RETRIES), or cannot store the run.
     """
     store = tracking_store()
-    tags = {"pipeline.key": key, **environment.describe(), **tags}
+    tags = {"pipeline.key": key, **tags}
     try:
         with contextlib.chdir(store.folder), quiet_mlflow():
             client, experiment_id = connect(store, experiment)
