@@ -244,7 +244,9 @@ def test_a_server_that_comes_later(
         assert capfd.readouterr().err.startswith(f"{address}: does not answer (")  # before training
         log(ROWS[:2])
         with server(tmp_path / "server", port):
-            until(lambda: curve(database=database) == losses(2))
+            # not only until they are there: a server that ends before it has said so was never back
+            until(lambda: "js is logged live from here on" in capfd.readouterr().err)
+            assert curve(database=database) == losses(2)
         log(ROWS[:3])
         until(lambda: "is not logged live (no server answers); training goes on" in capfd.readouterr().err)
     with server(tmp_path / "server", port):
