@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from mmjsd.subsets import subsets
+from mmjsd.subsets import subsets, targets
 
 
 def test_subsets():
@@ -26,3 +26,19 @@ def test_their_number_does_not_explode(count, number):
     if count > 5:
         sizes = Counter(map(len, found))
         assert sizes == {1: count, count - 1: count, count: 1} | dict.fromkeys(range(2, count - 1), 5)
+
+
+@pytest.mark.parametrize(("count", "number"), [(1, 1), (3, 7 * 3), (5, 31 * 5), (6, 28 * 6), (20, 1050)])
+def test_what_is_generated_given_them_does_not_explode(count, number):
+    names = [f"m{index:02}" for index in range(count)]
+    found = {subset: targets(subset, names) for subset in subsets(names)}
+    assert sum(map(len, found.values())) == number
+    for subset, of_it in found.items():
+        assert list(of_it) == sorted(set(of_it))
+        assert set(of_it) <= set(names)
+        assert len(set(of_it) & set(subset)) == (min(len(subset), 5) if len(subset) < count else count)
+        assert len(set(of_it) - set(subset)) == min(count - len(subset), 5)
+        assert targets(subset, names, all_subsets=True) == tuple(names)
+        renamed = [f"other {name}" for name in names]
+        again = targets(tuple(f"other {name}" for name in subset), renamed)
+        assert again == tuple(f"other {name}" for name in of_it)

@@ -1,15 +1,15 @@
-"""Subsets of modalities, and their names in metrics and file names."""
+"""Subsets of modalities, what is generated given each, and their names in metrics and file names."""
 
 import itertools
 import random
 from collections.abc import Iterator, Sequence
 
-__all__ = ["MOST", "name_of", "subsets"]
+__all__ = ["MOST", "name_of", "subsets", "targets"]
 
 MOST = 10
 """Modalities of which all subsets can be asked for: they have 1,023."""
 
-#: Modalities of which all subsets are looked at, and how many of a size are of more.
+#: Modalities of which all subsets are looked at, and how many of a size, and targets of each, are of more.
 _ALL, _SOME = 5, 5
 
 
@@ -33,6 +33,29 @@ def subsets(modalities: Sequence[str], *, all_subsets: bool = False) -> Iterator
         while len(chosen) < _SOME:
             chosen.add(tuple(sorted(drawn.sample(range(count), size))))
         yield from (tuple(modalities[place] for place in places) for places in sorted(chosen))
+
+
+def targets(
+    subset: tuple[str, ...], modalities: Sequence[str], *, all_subsets: bool = False
+) -> tuple[str, ...]:
+    """Give the modalities that are generated given a subset, in the order of the store.
+
+    All; but of more than five modalities five of the subset and five others at most, always the same, unless
+    the subset is all of them: what all subsets are given together grows in proportion to their number, too.
+
+    Args:
+        subset: of the modalities.
+        modalities: in the order of the store.
+        all_subsets: give all of them nevertheless.
+    """
+    count = len(modalities)
+    if all_subsets or count <= _ALL or len(subset) == count:
+        return tuple(modalities)
+    places = [place for place, name in enumerate(modalities) if name in subset]
+    drawn = random.Random(repr((count, places)))  # of what they are called nothing depends
+    others = [place for place in range(count) if place not in places]
+    chosen = [drawn.sample(some, min(_SOME, len(some))) for some in (places, others)]
+    return tuple(modalities[place] for place in sorted(itertools.chain(*chosen)))
 
 
 def name_of(subset: tuple[str, ...]) -> str:

@@ -8,19 +8,22 @@ import numpy as np
 import pytest
 
 from mmjsd import params
-from mmjsd.data.store import Store, read_store, write_store
+from mmjsd.data.store import Split, Store, Table, read_store, write_store
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation import representation
 from mmjsd.evaluation.metrics_file import read_metrics
+from mmjsd.evaluation.presentation import with_summaries
 from mmjsd.evaluation.running import evaluate
+from mmjsd.models.classifiers import train_classifier
 from mmjsd.models.scorers import ClassScorer, Score
 from mmjsd.reporting.catalogue import run_figures
 from mmjsd.reporting.figures import draw_run
 from mmjsd.reporting.summary import summarise
 from mmjsd.reporting.tables import compare
+from mmjsd.subsets import name_of, subsets, targets
 from mmjsd.training.history import read_history
 from mmjsd.training.loop import train
-from support.samples import make_run
+from support.samples import make_run, written
 
 QUICK = params.make_evaluation(
     train_samples=100, random_samples=200, likelihood_pairs=20, importance_samples=5, threads=1
@@ -77,6 +80,50 @@ def test_runs_are_compared_on_the_split_that_is_named(store, results, tmp_path):
         assert read.pop("meta/split") == split
         metrics[name] = {key: value for key, value in read.items() if "seconds" not in key}
     assert metrics["test"] == metrics["val"]
+
+
+def test_of_many_modalities_some_are_generated_given_each_subset(tmp_path):
+    """Everywhere the same: what is computed, and how long that takes, grows as their number does."""
+    rng = np.random.default_rng(0)
+
+    def split(count):
+        labels = np.arange(count) % 3
+        images = rng.integers(0, 256, (count, 1, 8, 8)).astype(np.uint8)
+        vectors = {
+            f"v{n}": Table("vector", rng.standard_normal((count, 3)).astype(np.float32), labels)
+            for n in range(7)
+        }
+        return Split(
+            {"image": Table("image", images, labels), **vectors},
+            np.stack([np.arange(count, dtype=np.int32)] * 8, 1),
+            labels,
+        )
+
+    store = written(tmp_path / "many.h5", "own", list("abc"), {"train": split(24), "test": split(30)})
+    names = tuple(store.modalities)
+    for name in names:
+        train_classifier(store, name, tmp_path / "classifiers" / name, epochs=1, seed=1)
+    train(make_run(epochs=1), store, tmp_path / "run", name="many", seed=1)
+    evaluate(tmp_path / "run", store, tmp_path / "classifiers", QUICK)
+    metrics = strict(tmp_path / "run/metrics.json")
+    generated = {name_of(subset): targets(subset, names) for subset in subsets(names)}
+    assert {len(of_it) for of_it in generated.values()} == {6, 7, 8}
+    everywhere = {
+        "coherence/conditional": names,
+        "likelihood": names,
+        "prediction": names[1:],
+        "quality/fid": names[:1],
+    }
+    for start, known in everywhere.items():
+        keys = {key for key in metrics if key.startswith(f"{start}/") and "random" not in key}
+        wanted = {f"{start}/{a}/{j}" for a, of_it in generated.items() for j in of_it if j in known}
+        wholes = {f"likelihood/{a}/joint" for a, of_it in generated.items() if len(of_it) == 8}
+        extra = {"likelihood": wholes, "quality/fid": set()}.get(start, {f"{start}/mean"})
+        assert keys == wanted | extra, start
+    assert math.isfinite(with_summaries(metrics)["likelihood/joint"])
+    draw_run(tmp_path / "run", store)
+    captions = json.loads((tmp_path / "run/figures/captions.json").read_bytes())
+    assert {f"conditional-{a}.png" for a in generated} <= captions.keys()
 
 
 def test_refuses_missing_pieces(store, results, tmp_path):

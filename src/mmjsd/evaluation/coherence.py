@@ -57,9 +57,9 @@ def compute(
     found: dict[str, float] = {}
     everything, cross_mean = Average(), Average()
     cross: dict[int, Average] = {}
-    for subset in judged.subsets:
+    for subset, targets in judged.targets.items():
         samples, given = test.complete(subset)[:test_samples], name_of(subset)
-        for name, logits in conditional_logits(judged.classifiers, test, subset, samples).items():
+        for name, logits in conditional_logits(judged.classifiers, test, subset, samples, targets).items():
             score = scorer.score(logits, test.labels[samples])
             found |= named(score, f"coherence/conditional/{given}/{name}", f"coherence/{given}/{name}")
             moved = deviations(score, samples, len(test))
@@ -84,10 +84,11 @@ def conditional_logits(
     test: UnimodalPosteriors,
     subset: tuple[str, ...],
     samples: Tensor,
+    targets: tuple[str, ...] | None = None,
 ) -> dict[str, Tensor]:
-    """Classify each modality, generated given the subset of these samples: (B,) -> (B, C) each."""
+    """Classify each target (default: all), generated given the subset of samples: (B,) -> (B, C) each."""
     logits: dict[str, list[Tensor]] = {}
-    for generated in conditional_samples(test, subset, samples):
+    for generated in conditional_samples(test, subset, samples, targets):
         for name, x in generated.items():
             logits.setdefault(name, []).append(classifiers[name](x))
     return {name: torch.cat(parts) for name, parts in logits.items()}

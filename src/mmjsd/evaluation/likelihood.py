@@ -51,8 +51,8 @@ def compute(
     if not len(samples):
         print("likelihood: no test sample has all modalities: left out", flush=True)
         return {}
-    for subset in judged.subsets:
-        logs = estimates(judged.test, subset, samples, importance_samples)
+    for subset, targets in judged.targets.items():
+        logs = estimates(judged.test, subset, samples, importance_samples, targets)
         for target, values in logs.items():
             key = f"{name_of(subset)}/{target}"
             means[f"likelihood/{key}"], errors[f"likelihood_error/{key}"] = mean_and_error(values)
@@ -61,9 +61,13 @@ def compute(
 
 @torch.no_grad()
 def estimates(
-    test: UnimodalPosteriors, subset: tuple[str, ...], samples: Tensor, importance_samples: int
+    test: UnimodalPosteriors,
+    subset: tuple[str, ...],
+    samples: Tensor,
+    importance_samples: int,
+    targets: tuple[str, ...] | None = None,
 ) -> dict[str, Tensor]:
-    """Estimate log p(x_j), for each modality j, and log p(x), key `joint`, of each sample.
+    """Estimate log p(x_j), for each target j, and log p(x), key `joint`, of each sample.
 
         log 1/K sum_k p(x_j|s_jk,c_k) p(s_jk) p(c_k) / (q(s_jk) q(c_k|x_A)),   c_k ~ q(c|x_A), s_jk ~ q(s_j),
 
@@ -75,12 +79,14 @@ def estimates(
         subset: A.
         samples: indices (B,) of samples of which all modalities are there.
         importance_samples: K.
+        targets: modalities; None: all of them.
 
     Returns:
-        modality or `joint` -> (B,), in nats, the likelihoods unweighted.
+        target, or `joint` if all modalities are -> (B,), in nats, the likelihoods unweighted.
     """
+    targets = tuple(test.model.modalities) if targets is None else targets
     size = max(1, CHUNK // importance_samples)
-    parts = [_of_chunk(test, subset, chunk, importance_samples) for chunk in samples.split(size)]
+    parts = [_of_chunk(test, subset, chunk, importance_samples, targets) for chunk in samples.split(size)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -90,7 +96,9 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), deviation / math.sqrt(len(values))
 
 
-def _of_chunk(test: UnimodalPosteriors, subset: tuple[str, ...], chunk: Tensor, k: int) -> dict[str, Tensor]:
+def _of_chunk(
+    test: UnimodalPosteriors, subset: tuple[str, ...], chunk: Tensor, k: int, targets: tuple[str, ...]
+) -> dict[str, Tensor]:
     model = test.model
     repeated = chunk.repeat_interleave(k)
     experts = test.experts(subset, repeated)
@@ -100,7 +108,7 @@ def _of_chunk(test: UnimodalPosteriors, subset: tuple[str, ...], chunk: Tensor, 
     joint = joint - posterior.log_prob(c)
     shared, logs = joint, {}
     parts = pieces(torch.arange(len(repeated), device=c.device))
-    for name in model.modalities:
+    for name in targets:
         prior = Gaussian.standard(len(repeated), model.private_latent, device=c.device)
         q = test.private_of(name, repeated) if name in subset else prior
         s = q.rsample()
@@ -113,5 +121,6 @@ def _of_chunk(test: UnimodalPosteriors, subset: tuple[str, ...], chunk: Tensor, 
         own = own + prior.log_prob(s) - q.log_prob(s)
         logs[name] = shared + own
         joint = joint + own
-    logs[JOINT] = joint
+    if len(targets) == len(model.modalities):
+        logs[JOINT] = joint
     return {name: torch.logsumexp(log.view(-1, k), 1) - math.log(k) for name, log in logs.items()}

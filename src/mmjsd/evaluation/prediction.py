@@ -39,16 +39,19 @@ def compute(judged: Judged, *, prediction_samples: Samples = 1000) -> dict[str, 
         prediction_samples: Test pairs that are predicted, at most: the first of a fixed permutation.
     """
     test, modalities = judged.test, judged.model.modalities
-    targets = tuple(n for n, m in modalities.items() if m.kind == "vector" or judged.scorer is None)
+    predicted = [n for n, m in modalities.items() if m.kind == "vector" or judged.scorer is None]
     scores: dict[str, float] = {}
     of_vectors = []
-    for subset in judged.subsets if targets else ():
+    for subset, generated in judged.targets.items():
         samples = test.complete(subset)[:prediction_samples]
-        for name, predicted in predictions(test, subset, samples, targets).items():
+        targets = tuple(name for name in generated if name in predicted)
+        if not targets:
+            continue
+        for name, values in predictions(test, subset, samples, targets).items():
             there = test.columns[name][samples] >= 0
             if not there.any():
                 continue
-            score = kind_of(modalities[name]).score(predicted[there], test.inputs(name, samples[there]))
+            score = kind_of(modalities[name]).score(values[there], test.inputs(name, samples[there]))
             scores[f"prediction/{name_of(subset)}/{name}"] = score
             if modalities[name].kind == "vector" and name not in subset and math.isfinite(score):
                 of_vectors.append(score)

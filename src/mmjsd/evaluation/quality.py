@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -85,7 +86,9 @@ def compute(
         if embedding == "inception":
             embed = inception_embedding(inception_weights, judged.model.device)
         conditions = {**judged.samplers, **{name_of(subset): subset for subset in judged.subsets}}
-        found = qualities(embed, judged.test, conditions, quality_samples, judged.seed)
+        found = qualities(
+            embed, judged.test, conditions, quality_samples, judged.seed, targets=judged.targets
+        )
     _write_curves(found, judged.folder / "prd.csv")
     names = {"prd_f8": "f8", "prd_f1_8": "f1_8", "prd_mean": "mean", "fid": "fid"}
     return {
@@ -102,6 +105,8 @@ def qualities(
     conditions: Mapping[str, tuple[str, ...] | Sampler | None],
     count: int,
     seed: int = 0,
+    *,
+    targets: Mapping[tuple[str, ...], tuple[str, ...]] = MappingProxyType({}),
 ) -> dict[tuple[str, str], Quality]:
     """Judge the images of every image modality, random and generated given each subset.
 
@@ -115,6 +120,7 @@ def qualities(
             random from; None: the prior.
         count: images of a set at most.
         seed: of the clusterings.
+        targets: subset -> what is generated given it; default: all modalities.
 
     Returns:
         (condition, modality) -> quality.
@@ -143,10 +149,12 @@ def qualities(
                 few = f"{len(samples)} test samples have {given}"
                 print(f"quality: {few}, {CLUSTERS} are needed to compare images: left out", flush=True)
                 continue
-            parts = conditional_samples(test, condition, samples, images)
+            wanted = tuple(name for name in images if name in targets.get(condition, images))
+            parts = conditional_samples(test, condition, samples, wanted)
         else:
+            wanted = images
             parts = random_samples(model, most, images, condition)
-        embedded: dict[str, list[Tensor]] = {name: [] for name in images}
+        embedded: dict[str, list[Tensor]] = {name: [] for name in wanted}
         for generated in parts:
             for name, x in generated.items():
                 embedded[name].append(embed(name, x))

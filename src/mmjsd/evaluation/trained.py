@@ -19,7 +19,7 @@ from mmjsd.models.classifiers import Classifier, load_classifier
 from mmjsd.models.scorers import Scorer, scorer_of
 from mmjsd.models.vae import MultimodalVAE
 from mmjsd.provenance.files import sha256_file
-from mmjsd.subsets import name_of, subsets
+from mmjsd.subsets import name_of, subsets, targets
 from mmjsd.training.model_file import NAME, load_model
 
 __all__ = ["Judged", "Trained", "load_judged", "load_trained"]
@@ -42,14 +42,20 @@ class Trained:
     """How what classifiers see is scored, by the labels of the data; None where they have none."""
     test: UnimodalPosteriors
     """Posteriors of the split that it is judged on, in random order."""
-    subsets: tuple[tuple[str, ...], ...]
-    """Of the modalities, those that a sample of it has completely; small ones first."""
+    targets: Mapping[tuple[str, ...], tuple[str, ...]]
+    """Subset of the modalities that a sample of it has completely, small ones first -> what is generated
+    given it."""
     samplers: Mapping[str, Sampler | None]
     """What random samples are from, by the name that keys have for it: `random`, None for the prior, and
     perhaps `random_mixture`."""
     training: Split
     training_order: Tensor
     """A random permutation of the training samples."""
+
+    @property
+    def subsets(self) -> tuple[tuple[str, ...], ...]:
+        """The subsets that it is judged by."""
+        return tuple(self.targets)
 
     def train(self, count: int) -> UnimodalPosteriors:
         """Compute the posteriors of the first `count` training samples in random order, at most."""
@@ -119,7 +125,8 @@ def load_trained(
     if mixture_components:
         fitted = _posteriors(model, store.splits["train"], train[:FITTED])
         samplers["random_mixture"] = mixture_sampler(fitted, mixture_components, content["seed"])
-    looked_at = subsets(tuple(model.modalities), all_subsets=all_subsets)
+    modalities = tuple(model.modalities)
+    looked_at = subsets(modalities, all_subsets=all_subsets)
     complete = {subset: len(posteriors.complete(subset)) > 0 for subset in looked_at}
     if missing := [name_of(subset) for subset, some in complete.items() if not some]:
         print(f"{store.path}: no {split} sample has all of {', '.join(missing)}: left out", flush=True)
@@ -131,7 +138,11 @@ def load_trained(
         classes=content["classes"],
         scorer=None if labels is None else scorer_of(labels, content["classes"]),
         test=posteriors,
-        subsets=tuple(subset for subset, some in complete.items() if some),
+        targets={
+            subset: targets(subset, modalities, all_subsets=all_subsets)
+            for subset, some in complete.items()
+            if some
+        },
         samplers=samplers,
         training=store.splits["train"],
         training_order=train,

@@ -166,7 +166,8 @@ class Evaluation(Section):
     metrics end in `@product`, ..."""
     subsets: Literal["auto", "all"] = "auto"
     """Of the modalities, those that metrics and figures are given: `auto`, all of up to five modalities, and
-    of more a number in proportion to theirs; `all`, 2^M - 1 of M modalities, which may be ten."""
+    of more a number in proportion to theirs, with ten that are generated given each; `all`, 2^M - 1 of M
+    modalities, which may be ten."""
     sampler: Literal["prior", "mixture"] = "prior"
     """What random samples are from; `mixture`: also from a mixture fitted to the posteriors of training
     samples. The keys of these metrics have `random_mixture` in place of `random`."""

@@ -53,16 +53,15 @@ def _random(model: MultimodalVAE, samples: Mapping[str, Tensor], source: str) ->
 
 
 def conditional(shown: Shown) -> Drawn:
-    """Draw samples of all modalities given some of a few test samples."""
+    """Draw samples of the modalities that are looked at given some of a few test samples."""
     model, test, subset = shown.trained.model, shown.trained.test, shown.given
+    targets = {name: model.modalities[name] for name in shown.trained.targets[subset]}
     chosen = shown.examples(subset)
     title = f"Given {' and '.join(subset)}"
-    figure, axes = panels(
-        model.modalities, len(subset) + SAMPLES + 0.3, COLUMNS, title, header=len(subset) + 0.3
-    )
+    figure, axes = panels(targets, len(subset) + SAMPLES + 0.3, COLUMNS, title, header=len(subset) + 0.3)
     repeated = chosen.repeat(SAMPLES)  # a row has all inputs once
     c = test.posterior(subset, repeated).rsample()
-    for ax, (name, modality) in zip(axes, model.modalities.items(), strict=True):
+    for ax, (name, modality) in zip(axes, targets.items(), strict=True):
         for row, given in enumerate(subset):
             if scale_of(model.modalities[given]) > scale_of(modality):
                 ax.text(0, row + 0.5, f"({given}: beside)", va="center", color="0.4")
