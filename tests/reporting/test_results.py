@@ -7,7 +7,7 @@ import yaml
 
 from mmjsd.cli import main
 from mmjsd.errors import MmjsdError
-from mmjsd.reporting.results import Study, write_results
+from mmjsd.reporting.results import Study, _verdicts, write_results
 from support.project import REPOSITORY, Outcome, Project
 
 COMMENT = """# yaml-language-server: $schema=../params.schema.json
@@ -108,7 +108,18 @@ def test_runs_that_differ_in_two_keys_are_crossed(folder: Path) -> None:
     assert "| conditional coherence, mean | 0.0 | 0.5 |" in page
     assert [cell[:7] for cell in cells(page, "js")] == ["**0.905", "**0.805"]
     assert [cell[:5] for cell in cells(page, "poe, learn_weights")] == ["0.205", "0.105"]
+    assert "\nBest, or not to be told from the best: for every missing js.\n" in page
+    assert "\nFor missing 0.0 and 0.5 nothing tells them apart.\n" in page  # of the random coherence
     assert cells(page.partition("### digits")[2], "alone")[0] == "0.300"
+
+
+def test_of_what_is_crossed_it_is_said_where_each_is_best() -> None:
+    rows, across = ["a", "b", "c", "d"], ["1.0", "2.5", "5.0"]
+    among = [[True, True, False, False], [True, False, True, False], [False] * 4]
+    assert _verdicts(rows, across, among, "beta") == (
+        "Best, or not to be told from the best: for beta 1.0 and 2.5 a; for beta 1.0 b; for beta 2.5 c. "
+        "For beta 5.0 nothing tells them apart."
+    )
 
 
 def test_the_number_of_modalities_stands_beside_what_papers_have(folder: Path) -> None:
@@ -127,8 +138,28 @@ def test_the_number_of_modalities_stands_beside_what_papers_have(folder: Path) -
     assert cells(page, "`coherence/cross/k`, k =") == ["1", "2", "3"]
     assert page.rindex("| js | 0.100 | 0.200 | 0.300 |") < page.index("| published: mvae |  | 0.42 |  |")
     assert "mopoe" not in page
+    assert "published order" not in page  # there are no two to compare
     assert "Published: A. B.\n" in page
     assert cells(page, "regression on the values") == ["0.625", "0.875", ""]
+
+
+def test_the_order_is_held_against_that_of_papers(folder: Path) -> None:
+    ours = {"mmjsd": (0.3, 0.9, 0.5), "mvae": (0.2, 0.8, 0.6), "mopoe": (0.1, 0.7, 0.7)}
+    rows = [
+        row(name, 1, {f"coherence/cross/{k}": value for k, value in enumerate(values, 1)})
+        | {"objective": name}
+        for name, values in ours.items()
+    ]
+    theirs = {"mmjsd": (0.9, 0.5), "mvae": (0.8, 0.5), "mopoe": (0.85, 0.4), "mvtcae": (1.0, 1.0)}
+    published = [
+        {"dataset": "polymnist", "objective": name, "metric": f"coherence/cross/{k}", "source": "A. B."}
+        | {"value": value}
+        for name, values in theirs.items()
+        for k, value in enumerate(values, 1)
+    ]
+    page = page_of(rows, published=published)
+    # at k = 2 two are equal in the paper
+    assert "\nPairs of objectives in the published order: 2 of 3 (k = 1), 2 of 2 (k = 2).\n" in page
 
 
 def test_a_section_takes_the_place_of_its_own_and_of_no_other(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The page of results: what a study asked, what it was made with, its numbers and what these settle."""
 
+import itertools
 import math
 import re
 import statistics
@@ -308,7 +309,7 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: P
     rows = list(dict.fromkeys(row for row, _ in group.runs.values()))
     run_of = {names: run for run, names in group.runs.items()}
     panels: dict[str, _Panel] = {}
-    tables = []
+    tables: list[str] = []
     for title, key in (_columns(metrics) | {"training time, s": "meta/train_seconds"}).items():
         measured = {
             (row, column): over_seeds(metrics[run_of[row, column]], key)
@@ -320,10 +321,27 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: P
         panels[title] = {row: [measured[row, column] for column in across] for row in rows}
         less = key.startswith("meta/") or is_better_the_less(key, next(iter(metrics.values()))[0])
         columns = [[measured[row, column] for row in rows] for column in across]
-        cells = [_cells(runs, best(runs, less=less)) for runs in columns]
-        tables.append(Table([title, *across], [list(row) for row in zip(rows, *cells, strict=True)]))
+        among = [best(runs, less=less) for runs in columns]
+        cells = [_cells(runs, bold) for runs, bold in zip(columns, among, strict=True)]
+        table = Table([title, *across], [list(row) for row in zip(rows, *cells, strict=True)])
+        tables += [f"{markdown(table)}\n", _wrapped(_verdicts(rows, across, among, group.across))]
     yield _drawn(panels, across, group.across, picture)
-    yield from (f"{markdown(table)}\n" for table in tables)
+    yield from tables
+
+
+def _verdicts(
+    rows: Sequence[str], across: Sequence[str], among: Sequence[Sequence[bool]], varied: str
+) -> str:
+    """Say for which columns each row is among the best, `among`: column -> row -> whether it is."""
+    places: dict[tuple[str, ...], list[str]] = {}
+    for row, bold in zip(rows, zip(*among, strict=True), strict=True):
+        places.setdefault(tuple(itertools.compress(across, bold)), []).append(row)
+    where = {columns: f"for {varied} {_listed(columns)}" for columns in places if columns}
+    where |= {tuple(across): f"for every {varied}"}
+    best_of = [f"{where[columns]} {_listed(names)}" for columns, names in places.items() if columns]
+    silent = [column for column, bold in zip(across, among, strict=True) if not any(bold)]
+    said = f"Best, or not to be told from the best: {'; '.join(best_of)}." if best_of else ""
+    return f"{said}{f' For {varied} {_listed(silent)} nothing tells them apart.' if silent else ''}".strip()
 
 
 #: What figures call a mean over all subsets of so many modalities, by the first part of its key.
@@ -344,7 +362,10 @@ def _by_views(
     published = [entry for entry in study.published if entry["dataset"] == about["kind"]]
     names = [name for name, _ in group.runs.values()]
     panels: dict[str, _Panel] = {}
-    tables = []
+    tables: list[str] = []
+    most: list[str] = []
+    objective = {row["run"]: row["objective"] for row in study.rows}
+    own = {objective[run]: of_run for run, of_run in metrics.items()}
     for title, numbers in sizes.items():
         across = sorted(numbers, key=int)
         if len(across) < 3:
@@ -364,13 +385,33 @@ def _by_views(
         if title.startswith("representation/") and (raw := _of_values(next(iter(metrics.values()))[0])):
             beside["regression on the values"] = raw
         rows += [[name, *(values.get(size, "") for size in across)] for name, values in beside.items()]
-        tables.append(Table([f"`{title}/k`, k =", *across], rows))
+        most = max(most, across, key=len)
+        table = markdown(Table([f"`{title}/k`, k =", *across], rows))
+        agreement = _agreement(own, published, title, across)
+        tables += [f"{table}\n", *([_wrapped(agreement)] if agreement else [])]
     if tables:
-        most = max((table.header[1:] for table in tables), key=len)
         yield _drawn(panels, most, "given modalities", picture)
-        yield from (f"{markdown(table)}\n" for table in tables)
+        yield from tables
     for source in dict.fromkeys(entry["source"] for entry in published):
         yield _wrapped(f"Published: {source}")
+
+
+def _agreement(
+    own: Mapping[str, Sequence[Metrics]],
+    published: Sequence[Mapping[str, Any]],
+    title: str,
+    across: Sequence[str],
+) -> str:
+    """Say how many pairs of objectives are in the order that published values have; nothing without any."""
+    parts = []
+    for size in across:
+        key = f"{title}/{size}"
+        values = {entry["objective"]: entry["value"] for entry in published if entry["metric"] == key}
+        here = {name: over_seeds(own[name], key).mean for name in values if name in own}
+        pairs = [pair for pair in itertools.combinations(here, 2) if len({values[name] for name in pair}) > 1]
+        agreeing = sum((here[a] > here[b]) == (values[a] > values[b]) for a, b in pairs)
+        parts += [f"{agreeing} of {len(pairs)} (k = {size})"] if pairs else []
+    return f"Pairs of objectives in the published order: {', '.join(parts)}." if parts else ""
 
 
 def _of_values(metrics: Metrics) -> dict[str, str]:
