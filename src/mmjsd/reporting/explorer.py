@@ -119,7 +119,10 @@ def _specification(
     ]
     layers[-1]["encoding"]["description"] = {"field": "run"}
     if few:
-        text = {"type": "text", "align": "left", "dx": 8, "dy": -8, "limit": 220, "aria": False}
+        # towards the middle, where there is room on a phone, too
+        is_right = "scale('x', datum.x_mean) > width / 2"
+        text = {"type": "text", "dy": -8, "limit": 220, "aria": False}
+        text |= {"align": {"expr": f"{is_right} ? 'right' : 'left'"}, "dx": {"expr": f"{is_right} ? -8 : 8"}}
         named = {"x": x_mean, "y": y_mean, "text": {"field": "run"}, "color": {"value": "currentColor"}}
         layers.append({"mark": text, "encoding": named})
     # as the text of the page, light or dark
