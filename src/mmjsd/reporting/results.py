@@ -303,6 +303,12 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+_COSTS = {
+    "training time, s": "meta/train_seconds",
+    "evaluation time, s": "meta/evaluation_seconds/total",
+}
+
+
 def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: Path) -> Iterator[str]:
     """A figure, and for each metric a table of the runs, by two things in which they differ."""
     across = list(dict.fromkeys(column for _, column in group.runs.values()))
@@ -310,7 +316,7 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: P
     run_of = {names: run for run, names in group.runs.items()}
     panels: dict[str, _Panel] = {}
     tables: list[str] = []
-    for title, key in (_columns(metrics) | {"training time, s": "meta/train_seconds"}).items():
+    for title, key in (_columns(metrics) | _COSTS).items():
         measured = {
             (row, column): over_seeds(metrics[run_of[row, column]], key)
             if (row, column) in run_of
