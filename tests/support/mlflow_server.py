@@ -35,6 +35,8 @@ def server(folder: Path, port: int) -> Iterator[None]:
                 break
             except OSError:
                 assert process.poll() is None
+        else:
+            raise AssertionError(f"the server on port {port} does not answer")
         yield
     finally:
         os.killpg(process.pid, signal.SIGKILL)

@@ -360,7 +360,7 @@ def test_training_is_the_same(made_here: Path, tmp_path: Path) -> None:
     assert interrupted.output.splitlines()[-1].endswith("saved; the same command goes on from there")
     assert asked("select status from runs", database) == [("KILLED",)]
     process = project.start("train js")
-    with halted(process, "epoch 50/"):
+    with halted(process, "epoch 30/"):
         until(lambda: asked("select status from runs", database) == [("RUNNING",)])
     assert finished(process).code == 0
     assert asked("select status from runs", database) == [("FINISHED",)]
