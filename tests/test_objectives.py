@@ -14,7 +14,7 @@ from mmjsd.distributions import (
     with_prior,
 )
 from mmjsd.modalities import Modality
-from mmjsd.objectives import MMJSD, MMVAE, MMVM, MVAE, MVTCAE, MMVAEPlus, MoPoE
+from mmjsd.objectives import MMJSD, MMVAE, MMVM, MVAE, MVTCAE, MMVAEPlus, MMVMPairwise, MoPoE
 from mmjsd.training.model_file import build
 from support.noise import have_known_noise, known_noise
 from support.samples import make_run
@@ -225,7 +225,8 @@ def test_a_model_is_saved_without_its_objective(store):
 def test_side_by_side():
     built_in = registry.BUILT_IN["objectives"]
     found = {name: registry.resolve("objectives", name) for name in built_in}
-    rivals = {"mopoe": MoPoE, "mvtcae": MVTCAE, "mmvm": MMVM, "mmvaeplus": MMVAEPlus}
+    rivals = {"mopoe": MoPoE, "mvtcae": MVTCAE, "mmvaeplus": MMVAEPlus}
+    rivals |= {"mmvm": MMVM, "mmvm_pairwise": MMVMPairwise}
     assert found == {"mmjsd": MMJSD, "mvae": MVAE, "mmvae": MMVAE, **rivals}
 
 
@@ -311,6 +312,29 @@ def test_mmvm_by_hand(store, monkeypatch, present, prior_weight):
                 total = total + error(sample, j, c) + 3 * divergence / len(chosen)
             each.append(total)
     torch.testing.assert_close(loss, sum(each) / 3, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("present", [None, GAPS], ids=["all", "gaps"])
+@pytest.mark.parametrize("prior_weight", [0.0, 0.25])
+def test_pairwise_mmvm_by_hand(store, monkeypatch, present, prior_weight):
+    """Written as pairs; and never less than what it bounds."""
+    options = {"prior_weight": prior_weight}
+    loss, q, error = by_hand(store, monkeypatch, "mmvm_pairwise", present, **options)
+    least, _, _ = by_hand(store, monkeypatch, "mmvm", present, **options)
+    each = []
+    with torch.no_grad():
+        for sample in range(3):
+            chosen = there(present, sample)
+            total = 0.0
+            for j in chosen:
+                own = q.at(j, sample)
+                total = total + error(sample, j, own.mean)
+                pairs = sum(kl_divergence(own, q.at(k, sample)) for k in chosen) / len(chosen)
+                divergence = (1 - prior_weight) * pairs + prior_weight * kl_divergence(own)
+                total = total + 3 * divergence / len(chosen)
+            each.append(total)
+    torch.testing.assert_close(loss, sum(each) / 3, rtol=1e-4, atol=1e-2)
+    assert loss > least
 
 
 def test_the_posterior_of_mopoe_is_the_mixture_of_its_subsets(store):

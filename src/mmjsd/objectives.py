@@ -1,4 +1,4 @@
-"""The rival objectives, side by side: MMJSD, MMVAE, MMVAEPlus, MVAE, MoPoE, MVTCAE, MMVM.
+"""The rival objectives, side by side: MMJSD, MMVAE, MMVAEPlus, MVAE, MoPoE, MVTCAE, MMVM, MMVMPairwise.
 
 All minimise, for a batch,
 
@@ -41,7 +41,9 @@ from mmjsd.means import (
 from mmjsd.models.vae import MultimodalVAE, Posteriors
 from mmjsd.params.types import ImportanceSamples, MeanName, OnlyWith, Share, Weight, Weights
 
-__all__ = ["MMJSD", "MMVAE", "MMVM", "MVAE", "MVTCAE", "Loss", "MMVAEPlus", "MoPoE", "Objective"]
+__all__ = [
+    *("MMJSD", "MMVAE", "MMVM", "MVAE", "MVTCAE", "Loss", "MMVAEPlus", "MMVMPairwise", "MoPoE", "Objective"),
+]
 
 
 class Loss(NamedTuple):
@@ -420,9 +422,40 @@ class MMVM(Objective):
     def forward(self, batch: Batch, warmup: Tensor | float = 1.0) -> Loss:
         posteriors = self.encode(batch)
         weights = self.weights(batch, prior=False)
-        in_mixture = [(1 - self.prior_weight) * weights, torch.full_like(weights[:1], self.prior_weight)]
-        mixture = Mixture(with_prior(posteriors.shared), torch.cat(in_mixture))
+        in_prior = [(1 - self.prior_weight) * weights, torch.full_like(weights[:1], self.prior_weight)]
         c = posteriors.shared.rsample()
-        each = posteriors.shared.log_prob(c) - mixture.log_prob(c)
-        content = (weights.reshape(len(weights), -1) * each).sum(0)
+        content = self.divergence(posteriors.shared, weights, torch.cat(in_prior), c)
         return self.total(batch, warmup, posteriors, c, content)
+
+    def divergence(self, experts: Gaussian, weights: Tensor, in_prior: Tensor, c: Tensor) -> Tensor:
+        """Estimate D of the experts (M, B, D) by a sample c of each: -> (B,).
+
+        Args:
+            experts, c: the q(c|x_j) and samples of them.
+            weights: of these in D, (M,) or (M, B).
+            in_prior: of these and N(0, I) in their prior, (M + 1,) or (M + 1, B).
+        """
+        mixture = Mixture(with_prior(experts), in_prior)
+        each = experts.log_prob(c) - mixture.log_prob(c)
+        return (weights.reshape(len(weights), -1) * each).sum(0)
+
+
+class MMVMPairwise(MMVM):
+    """MMVM by what its released code minimises in place of the divergence from the mixture.
+
+    That is D = sum_j (1/M) sum_k v_k KL(q_j || q_k), v_k the weights of the mixture, with N(0, I) among the
+    q_k: by the convexity of KL an upper bound of MMVM's D. It has no limit: the further posteriors are apart,
+    the more it holds them together. With g the product of the q_k^v_k it is
+    sum_j (1/M) KL(q_j || g) + sum_k v_k KL(g || q_k), so that its cost grows with M and not with M^2.
+    """
+
+    def divergence(self, experts: Gaussian, weights: Tensor, in_prior: Tensor, c: Tensor) -> Tensor:
+        """Compute it; the samples c have no part."""
+        every = with_prior(experts)
+        g = product_of_experts(every, in_prior)
+        terms = ((weights, kl_divergence(experts, g)), (in_prior, kl_divergence(g, every)))
+        # what is missing has any posterior
+        to_g, from_g = (
+            torch.where((w := weight.reshape(len(weight), -1)) > 0, w * kl, 0).sum(0) for weight, kl in terms
+        )
+        return to_g + from_g

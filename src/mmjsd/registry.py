@@ -24,6 +24,7 @@ BUILT_IN = {
         "mopoe": "mmjsd.objectives:MoPoE",
         "mvtcae": "mmjsd.objectives:MVTCAE",
         "mmvm": "mmjsd.objectives:MMVM",
+        "mmvm_pairwise": "mmjsd.objectives:MMVMPairwise",
     },
     "means": {
         "geometric": "mmjsd.means:geometric",
