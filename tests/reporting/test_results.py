@@ -107,8 +107,10 @@ def test_runs_that_differ_in_two_keys_are_crossed(folder: Path) -> None:
     assert Path("docs/results/study-gaps.png").read_bytes().startswith(b"\x89PNG")
     assert "| conditional coherence, mean | 0.0 | 0.5 |" in page
     assert [cell[:7] for cell in cells(page, "js")] == ["**0.905", "**0.805"]
-    assert [cell[:5] for cell in cells(page, "poe, learn_weights")] == ["0.205", "0.105"]
+    assert [cell[:5] for cell in cells(page, "poe + learn_weights")] == ["0.205", "0.105"]
     assert "\nBest, or not to be told from the best: for every missing js.\n" in page
+    assert cells(page, "training time") == ["0.0", "0.5"]
+    assert "| js | 15 s | 15 s |\n" in page
     assert "\nFor missing 0.0 and 0.5 nothing tells them apart.\n" in page  # of the random coherence
     assert cells(page.partition("### digits")[2], "alone")[0] == "0.300"
 
@@ -120,6 +122,8 @@ def test_of_what_is_crossed_it_is_said_where_each_is_best() -> None:
         "Best, or not to be told from the best: for beta 1.0 and 2.5 a; for beta 1.0 b; for beta 2.5 c. "
         "For beta 5.0 nothing tells them apart."
     )
+    among = [[True] * 4] * 3
+    assert _verdicts(rows, across, among, "beta").endswith("best: for every beta all of them.")
 
 
 def test_the_number_of_modalities_stands_beside_what_papers_have(folder: Path) -> None:

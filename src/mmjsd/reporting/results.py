@@ -229,7 +229,7 @@ def _label(values: Mapping[str, Any], keys: Collection[str]) -> str:
             parts += [key] if value else []
         else:
             parts.append(value if isinstance(value, str) else f"{key}={written(value)}")
-    return ", ".join(parts)
+    return " + ".join(parts)
 
 
 def _columns(metrics: Mapping[str, Sequence[Metrics]]) -> dict[str, str]:
@@ -266,12 +266,7 @@ def _side_by_side(group: _Group, metrics: Mapping[str, Sequence[Metrics]]) -> It
         among = best(runs, less=less)
         columns[title] = _cells(runs, among)
         verdicts.append(_wrapped(f"- {title}: {_verdict(names, runs, among, less=less)}", indent="  "))
-    columns["training time"] = [
-        duration(statistics.median(seconds))
-        if (seconds := over_seeds(of, "meta/train_seconds").values)
-        else ""
-        for of in metrics.values()
-    ]
+    columns["training time"] = [_median(over_seeds(of, "meta/train_seconds")) for of in metrics.values()]
     rows = [[name, *cells] for name, *cells in zip(names, *columns.values(), strict=True)]
     yield f"{markdown(Table(['run', *columns], rows))}\n"
     yield "".join(verdicts)
@@ -303,10 +298,8 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-_COSTS = {
-    "training time, s": "meta/train_seconds",
-    "evaluation time, s": "meta/evaluation_seconds/total",
-}
+#: What is timed beside whatever else the machine did, which settles nothing.
+_COSTS = {"training time": "meta/train_seconds", "evaluation time": "meta/evaluation_seconds/total"}
 
 
 def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: Path) -> Iterator[str]:
@@ -324,15 +317,24 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: P
             for column in across
             for row in rows
         }
-        panels[title] = {row: [measured[row, column] for column in across] for row in rows}
-        less = key.startswith("meta/") or is_better_the_less(key, next(iter(metrics.values()))[0])
+        if "@" not in key:  # with each of several posteriors figures have too many panels
+            unit = ", s" if key in _COSTS.values() else ""
+            panels[f"{title}{unit}"] = {row: [measured[row, column] for column in across] for row in rows}
         columns = [[measured[row, column] for row in rows] for column in across]
+        less = is_better_the_less(key, next(iter(metrics.values()))[0])
         among = [best(runs, less=less) for runs in columns]
         cells = [_cells(runs, bold) for runs, bold in zip(columns, among, strict=True)]
+        verdict = _wrapped(_verdicts(rows, across, among, group.across))
+        if key in _COSTS.values():
+            cells, verdict = [[_median(run) for run in runs] for runs in columns], ""
         table = Table([title, *across], [list(row) for row in zip(rows, *cells, strict=True)])
-        tables += [f"{markdown(table)}\n", _wrapped(_verdicts(rows, across, among, group.across))]
+        tables += filter(None, [f"{markdown(table)}\n", verdict])
     yield _drawn(panels, across, group.across, picture)
     yield from tables
+
+
+def _median(seconds: Measured) -> str:
+    return duration(statistics.median(seconds.values)) if seconds.values else ""
 
 
 def _verdicts(
@@ -344,7 +346,11 @@ def _verdicts(
         places.setdefault(tuple(itertools.compress(across, bold)), []).append(row)
     where = {columns: f"for {varied} {_listed(columns)}" for columns in places if columns}
     where |= {tuple(across): f"for every {varied}"}
-    best_of = [f"{where[columns]} {_listed(names)}" for columns, names in places.items() if columns]
+    best_of = [
+        f"{where[columns]} {_listed(names) if len(names) < len(rows) else 'all of them'}"
+        for columns, names in sorted(places.items(), key=lambda item: -len(item[0]))
+        if columns
+    ]
     silent = [column for column, bold in zip(across, among, strict=True) if not any(bold)]
     said = f"Best, or not to be told from the best: {'; '.join(best_of)}." if best_of else ""
     return f"{said}{f' For {varied} {_listed(silent)} nothing tells them apart.' if silent else ''}".strip()
