@@ -6,12 +6,13 @@ import json
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from mmjsd import pipeline
-from support.project import PARAMS, Outcome, Project, finished, wait_for
+from support.project import PARAMS, REPOSITORY, Outcome, Project, finished, read_until, wait_for
 
 
 def of_run(run: str) -> set[str]:
@@ -196,6 +197,35 @@ def test_a_mistake_that_is_undone_costs_nothing(project: Project, number: int) -
     after = {name: content for name, (content, _) in project.contents().items()}
     assert {name for name in after.keys() - before.keys() if not name.endswith("checkpoint.pt")} == set()
     assert {name: after[name] for name in before} == before
+
+
+SLOW = """
+import sys, time
+from snakemake.cli import main
+from snakemake.scheduling.job_scheduler import JobScheduler
+last_of_selection = JobScheduler.update_available_resources
+
+def slow(self, jobs):
+    print("selecting", flush=True)
+    time.sleep(1.5)
+    return last_of_selection(self, jobs)
+
+JobScheduler.update_available_resources = slow
+main(sys.argv[1:])
+"""
+
+
+def test_asked_to_end_while_it_selects_jobs(project: Project) -> None:
+    """When it holds the lock that its own handler takes; what it then begins is asked to end, too."""
+    project.write(changed(js={"epochs": 100_000}))
+    arguments = ["--cores", "2", "--snakefile", str(REPOSITORY / "Snakefile"), "--nolock"]
+    process = project.start_command(sys.executable, "-c", SLOW, *arguments)
+    read_until(process, "selecting")
+    process.terminate()
+    ended = finished(process)
+    assert ended.code == 1
+    assert "training js, seed 1" in ended.output
+    assert "Will exit after finishing currently running jobs" in ended.output
 
 
 def test_what_is_forced_is_made_although_it_is_up_to_date(project: Project) -> None:

@@ -10,6 +10,8 @@ import shutil
 import signal
 import sys
 import sysconfig
+import threading
+import time
 import uuid
 
 import psutil
@@ -132,12 +134,24 @@ onstart:
     wait_for_jobs = signal.getsignal(signal.SIGTERM)
 
     def end(number, frame):
-        for process in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
-        wait_for_jobs(number, frame)
+        asked = set()
 
-    signal.signal(signal.SIGTERM, end)
+        def ask_jobs():
+            for process in set(psutil.Process().children(recursive=True)) - asked:
+                asked.add(process)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.terminate()
+
+        ask_jobs()
+        wait_for_jobs(number, frame)
+        time.sleep(2)
+        ask_jobs()  # those that were selected when it was asked
+
+    def end_beside(number, frame):
+        # it would wait for ever for a lock that this thread holds while it selects jobs
+        threading.Thread(target=end, args=(number, frame), daemon=True).start()
+
+    signal.signal(signal.SIGTERM, end_beside)
 
 
 onsuccess:
