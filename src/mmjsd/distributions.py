@@ -23,6 +23,7 @@ __all__ = [
     "per_sample",
     "product_of_experts",
     "stratified_mixture",
+    "weighted_sum",
     "with_prior",
 ]
 
@@ -163,9 +164,7 @@ def jensen_shannon(experts: Gaussian, weights: Tensor, mean: str | Mean = "geome
     else:
         each = f.log_probs(experts.rsample())  # (E, E, B): log q_v(z_e)
         divergences = torch.diagonal(each).movedim(-1, 0) - f.weighted(each)
-    # an expert of weight 0 must not count, however far it lies
-    by_sample = per_sample(weights, experts).squeeze(-1)
-    return torch.where(by_sample > 0, by_sample * divergences, 0).sum(0)
+    return weighted_sum(divergences, weights)
 
 
 def stratified_mixture(
@@ -201,6 +200,15 @@ def stratified_mixture(
         # a point at a boundary must not fall to an expert of weight 0
         choice = torch.where(weights.gather(0, choice[None])[0] > 0, choice, weights.argmax(0))
     return experts.at(choice.clamp(max=count - 1), torch.arange(rows, device=device))
+
+
+def weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
+    """Sum w_e times value over the experts: (E, B) -> (B,), of weights (E,) or (E, B).
+
+    An expert of weight 0 does not count, however far it lies.
+    """
+    by_sample = weights.to(values.dtype).reshape(len(weights), -1)
+    return torch.where(by_sample > 0, by_sample * values, 0).sum(0)
 
 
 def per_sample(weights: Tensor, experts: Gaussian) -> Tensor:

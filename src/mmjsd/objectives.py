@@ -28,6 +28,7 @@ from mmjsd.distributions import (
     jensen_shannon,
     kl_divergence,
     product_of_experts,
+    weighted_sum,
     with_prior,
 )
 from mmjsd.means import (
@@ -453,9 +454,5 @@ class MMVMPairwise(MMVM):
         """Compute it; the samples c have no part."""
         every = with_prior(experts)
         g = product_of_experts(every, in_prior)
-        terms = ((weights, kl_divergence(experts, g)), (in_prior, kl_divergence(g, every)))
-        # what is missing has any posterior
-        to_g, from_g = (
-            torch.where((w := weight.reshape(len(weight), -1)) > 0, w * kl, 0).sum(0) for weight, kl in terms
-        )
-        return to_g + from_g
+        to_g = weighted_sum(kl_divergence(experts, g), weights)
+        return to_g + weighted_sum(kl_divergence(g, every), in_prior)

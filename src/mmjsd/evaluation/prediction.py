@@ -43,10 +43,10 @@ def compute(judged: Judged, *, prediction_samples: Samples = 1000) -> dict[str, 
     scores: dict[str, float] = {}
     of_vectors = []
     for subset, generated in judged.targets.items():
-        samples = test.complete(subset)[:prediction_samples]
         targets = tuple(name for name in generated if name in predicted)
         if not targets:
             continue
+        samples = test.complete(subset)[:prediction_samples]
         for name, values in predictions(test, subset, samples, targets).items():
             there = test.columns[name][samples] >= 0
             if not there.any():

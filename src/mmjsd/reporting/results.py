@@ -318,17 +318,19 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: P
             for row in rows
         }
         if "@" not in key:  # with each of several posteriors figures have too many panels
-            unit = ", s" if key in _COSTS.values() else ""
-            panels[f"{title}{unit}"] = {row: [measured[row, column] for column in across] for row in rows}
+            panel = f"{title}, s" if title in _COSTS else title
+            panels[panel] = {row: [measured[row, column] for column in across] for row in rows}
         columns = [[measured[row, column] for row in rows] for column in across]
-        less = is_better_the_less(key, next(iter(metrics.values()))[0])
-        among = [best(runs, less=less) for runs in columns]
-        cells = [_cells(runs, bold) for runs, bold in zip(columns, among, strict=True)]
-        verdict = _wrapped(_verdicts(rows, across, among, group.across))
-        if key in _COSTS.values():
-            cells, verdict = [[_median(run) for run in runs] for runs in columns], ""
+        verdict = []
+        if title in _COSTS:
+            cells = [[_median(run) for run in runs] for runs in columns]
+        else:
+            less = is_better_the_less(key, next(iter(metrics.values()))[0])
+            among = [best(runs, less=less) for runs in columns]
+            cells = [_cells(runs, bold) for runs, bold in zip(columns, among, strict=True)]
+            verdict = [_wrapped(_verdicts(rows, across, among, group.across))]
         table = Table([title, *across], [list(row) for row in zip(rows, *cells, strict=True)])
-        tables += filter(None, [f"{markdown(table)}\n", verdict])
+        tables += [f"{markdown(table)}\n", *verdict]
     yield _drawn(panels, across, group.across, picture)
     yield from tables
 
@@ -344,10 +346,9 @@ def _verdicts(
     places: dict[tuple[str, ...], list[str]] = {}
     for row, bold in zip(rows, zip(*among, strict=True), strict=True):
         places.setdefault(tuple(itertools.compress(across, bold)), []).append(row)
-    where = {columns: f"for {varied} {_listed(columns)}" for columns in places if columns}
-    where |= {tuple(across): f"for every {varied}"}
     best_of = [
-        f"{where[columns]} {_listed(names) if len(names) < len(rows) else 'all of them'}"
+        f"for {f'{varied} {_listed(columns)}' if len(columns) < len(across) else f'every {varied}'} "
+        f"{_listed(names) if len(names) < len(rows) else 'all of them'}"
         for columns, names in sorted(places.items(), key=lambda item: -len(item[0]))
         if columns
     ]
