@@ -20,6 +20,7 @@ from mmjsd.means import (
     hoelder,
     mixture_of_products,
     moment_matched,
+    product_of_subset,
     product_with_prior,
     wasserstein,
 )
@@ -215,3 +216,13 @@ def test_a_mixture_of_products_has_few_components(count, components):
     assert mixture.rsample().shape == mixture.mean.shape == (5, 4)
     again = mixture_of_products(e, torch.ones(count), modalities=count + 1)
     assert torch.equal(mixture.experts.mean, again.experts.mean)
+
+
+@pytest.mark.parametrize("spread", [1.0, 15.0], ids=["alike", "far apart"])
+def test_products_of_subsets_at_once_are_those_of_each(spread):
+    e = Gaussian(3 * torch.randn(4, 5, 6), spread * torch.randn(4, 5, 6))
+    mixture = mixture_of_products(e, torch.ones(4), modalities=4)
+    for number in range(1, 16):
+        members = (torch.tensor(number) & torch.tensor([1, 2, 4, 8])) > 0
+        expected = product_of_subset(e, members[:, None], 4)
+        torch.testing.assert_close(mixture.experts.at(number - 1), expected, rtol=1e-4, atol=1e-4)

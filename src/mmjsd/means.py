@@ -135,11 +135,16 @@ def mixture_of_products(experts: Gaussian, weights: Tensor, *, modalities: int) 
     else:
         generator = torch.Generator().manual_seed(count)
         subsets = draw_subsets(torch.ones(count, MOST_SUBSETS, dtype=torch.bool), generator)
-    subsets = subsets.to(experts.mean.device)
-    products = [product_of_subset(experts, subset[:, None], modalities) for subset in subsets.T]
-    return Mixture(
-        Gaussian.stack(products), torch.full((len(products),), 1 / len(products)).to(subsets.device)
-    )
+    has_prior = subsets.sum(0, keepdim=True) == modalities
+    members = torch.cat([subsets, has_prior]).T.to(experts.mean)
+    every = with_prior(experts)
+    highest = -every.log_variance.min(0).values
+    # all products at once: their precisions are sums of what is relative to the most certain expert
+    precision = torch.exp((-every.log_variance - highest).clamp(min=_LEAST))
+    total = torch.tensordot(members, precision, 1)
+    mean = torch.tensordot(members, precision * every.mean, 1) / total
+    weights = torch.full((len(members),), 1 / len(members), device=total.device)
+    return Mixture(Gaussian(mean, -highest - torch.log(total)), weights)
 
 
 def product_of_subset(experts: Gaussian, subset: Tensor, modalities: int) -> Gaussian:
