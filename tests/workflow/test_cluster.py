@@ -72,7 +72,7 @@ def test_profiles_name_options_and_rules_that_there_are(profile: Path) -> None:
 def test_jobs_ask_for_what_their_step_needs_and_for_more_when_that_was_too_little(tmp_path: Path) -> None:
     project = Project(tmp_path)
     edited = copy.deepcopy(SMALLEST)
-    edited["runs"]["js"]["device"] = "cuda"
+    edited["runs"]["js"] |= {"device": "cuda", "processes": 2}
     project.write(edited)
     outcome = project.call(sys.executable, "-c", RESOURCES, str(REPOSITORY / "Snakefile"))
     assert outcome.code == 0, outcome.output
@@ -81,9 +81,10 @@ def test_jobs_ask_for_what_their_step_needs_and_for_more_when_that_was_too_littl
     assert asked.keys() - {"all"} == steps.keys()
     for name, step in steps.items():
         first, second = asked[name]
-        gpu = int(name == "train")
-        assert first == {"mem_mb": step.memory, "runtime": step.runtime, "gpu": gpu}
-        assert second == {"mem_mb": 2 * step.memory, "runtime": 2 * step.runtime, "gpu": gpu}
+        processes, gpu = (2, 2) if name == "train" else (1, 0)
+        memory = step.memory * processes
+        assert first == {"mem_mb": memory, "runtime": step.runtime, "gpu": gpu}
+        assert second == {"mem_mb": 2 * memory, "runtime": 2 * step.runtime, "gpu": gpu}
 
 
 def test_a_node_that_lacks_the_data_says_which_it_is(tmp_path: Path) -> None:

@@ -202,8 +202,12 @@ def of_step(alike, tell):
 
 
 def more_each_time(amount):
-    """Resource function: a job that was killed for it is submitted with more of it, as `retries` of a profile says."""
-    return lambda wildcards, attempt: amount * attempt
+    """Resource function: a job that was killed for it is submitted with more of it, as `retries` of a profile says.
+
+    The amount is a number, or a resource function of its own.
+    """
+    first = amount if callable(amount) else lambda wildcards: amount
+    return lambda wildcards, attempt: first(wildcards) * attempt
 
 
 def needs(alike):

@@ -25,7 +25,7 @@ for step, products in by_step().items():
             priority: step.priority
             threads: of_step(alike, Step.cores)
             resources:
-                mem_mb=more_each_time(step.memory),
+                mem_mb=more_each_time(of_step(alike, lambda step: step.memory * step.processes())),
                 runtime=more_each_time(step.runtime),
                 gpu=of_step(alike, lambda step: gpus(step.device(), elsewhere=ELSEWHERE) * step.processes()),
             shell:

@@ -52,7 +52,7 @@ class Step:
     adjustable: ClassVar[tuple[str, ...]] = ()
     """Parameters with other values of which unfinished work is continued."""
     memory: ClassVar[int] = 1000
-    """Megabytes it may take; a scheduler that kills it for more is asked for more the next time."""
+    """Megabytes for each process; a scheduler that kills it for more is asked for more the next time."""
     runtime: ClassVar[int] = 30
     """Minutes it may take; likewise."""
     priority: ClassVar[int] = 0
