@@ -112,7 +112,9 @@ def change(project: Path, **options: object) -> None:
 @contextlib.contextmanager
 def started(*before: str):
     command = [*(before or (sys.executable, "-m")), "mmjsd", "train", "pair"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     try:
         yield child
     finally:
@@ -141,12 +143,13 @@ SAVED = "results/digits/pair/seed-1/checkpoint.pt: saved; the same command goes 
 
 
 def test_the_command_ends_as_its_processes_end(project):
-    """Asked to end; damaged, told by the first; one killed; the starter killed."""
-    with started() as child:
-        until(child, "epoch 1/")
-        child.terminate()
-        *_, last = child.communicate()[0].splitlines()
-    assert (child.returncode, last) == (128 + signal.SIGTERM, SAVED)
+    """Asked to end, by Ctrl-C all at once; damaged, told by the first; one killed; the starter killed."""
+    for number, ask in ((signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)):
+        with started() as child:
+            until(child, ": epoch ")
+            ask(child.pid, number)
+            *_, last = child.communicate()[0].splitlines()
+        assert (child.returncode, last) == (128 + number, SAVED)
 
     checkpoint = project / "results/digits/pair/seed-1/checkpoint.pt"
     content = checkpoint.read_bytes()
