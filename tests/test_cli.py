@@ -57,7 +57,10 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "generate results/tiny/js/seed-1 --out a.png --given text=one --given text=two",
             "--given: one modality is given twice; give each once",
         ),
-        ("train js --params none.yaml", "none.yaml: no such parameter file"),
+        (
+            "train js --params none.yaml",
+            "none.yaml: no such parameter file; work in a project (`mmjsd init FOLDER` lays one down)",
+        ),
     ],
 )
 def test_a_fault_is_one_line(
@@ -80,7 +83,7 @@ def test_all_faults_of_the_parameters_are_told(capsys: pytest.CaptureFixture[str
 
 def test_sound_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["params", "check"]) == 0
-    assert capsys.readouterr().out == "params.yaml: 1 runs, 1 seeds, no faults\n"
+    assert capsys.readouterr().out == "params.yaml: 1 runs, 1 seeds, 1 trainings, no faults\n"
 
 
 def test_the_runs_of_sweeps_are_listed(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
@@ -91,7 +94,7 @@ def test_the_runs_of_sweeps_are_listed(capsys: pytest.CaptureFixture[str], folde
         "sweeps.s: 2 runs",
         "  s-beta=1.0-objective=mmjsd",
         "  s-beta=1.0-objective=mvae",
-        "params.yaml: 3 runs, 1 seeds, no faults",
+        "params.yaml: 3 runs, 1 seeds, 3 trainings, no faults",
     ]
 
 

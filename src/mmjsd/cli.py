@@ -122,7 +122,8 @@ def _check(arguments: argparse.Namespace) -> None:
     chosen = params.load(arguments.params)
     for name, found in chosen.sweeps.items():
         print(f"sweeps.{name}: {len(found)} runs", *found, sep="\n  ")
-    print(f"{arguments.params}: {len(chosen.runs)} runs, {len(chosen.seeds)} seeds, no faults")
+    runs, seeds = len(chosen.runs), len(chosen.seeds)
+    print(f"{arguments.params}: {runs} runs, {seeds} seeds, {runs * seeds} trainings, no faults")
 
 
 def _schema(_: argparse.Namespace) -> None:

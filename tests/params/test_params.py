@@ -205,16 +205,15 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("content", "fault"),
         [
-            ("{}", "must not be empty (got {})"),
+            ("{}", "must not be empty"),
             ("null", "must be a mapping (got null)"),
             ("[1]", "must be a mapping (got [1])"),
         ],
     )
     def test_sections_that_are_none(self, faults, section, content, fault):
-        assert f"{section}: {fault}" in faults(
-            "\n".join(line for line in one_run().splitlines() if section not in line and "r:" not in line)
-            + f"\n{section}: {content}\n"
-        )
+        rest = [line for line in one_run().splitlines() if section not in line and "r:" not in line]
+        told = faults("\n".join([*rest, f"{section}: {content}\n"]))
+        assert any(line.startswith(f"{section}: {fault}") for line in told)
 
     def test_fault_of_the_shared_defaults_is_reported_there_and_once(self, faults):
         runs = "runs:\n" + "".join(f"  r{i}: {{dataset: d, objective: mvae}}\n" for i in range(3))
@@ -431,7 +430,7 @@ class TestYaml:
         assert faults(content) == ["must be a mapping with the keys datasets and runs"]
 
     def test_missing_file(self, tmp_path):
-        with pytest.raises(ParameterError, match=r"nowhere\.yaml: no such parameter file$"):
+        with pytest.raises(ParameterError, match=r"nowhere\.yaml: no such parameter file; work in"):
             params.load(tmp_path / "nowhere.yaml")
 
     def test_folder(self, tmp_path):

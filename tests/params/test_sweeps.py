@@ -238,7 +238,9 @@ class TestFaults:
         assert line == "sweeps.s: two of its combinations make the run s-beta=1; exclude one of them"
 
     def test_no_sweeps(self, faults):
-        assert faults(f"{HEAD}sweeps: {{}}") == ["sweeps: must not be empty (got {})"]
+        assert faults(f"{HEAD}sweeps: {{}}") == [
+            "sweeps: must not be empty; leave the key out where there are runs (got {})"
+        ]
         assert faults(f"{HEAD}sweeps: null") == ["sweeps: must be a mapping (got null)"]
         (line,) = faults(f"{HEAD}sweeps: {{s: 3}}")
         assert line.startswith("sweeps.s: must be a mapping")

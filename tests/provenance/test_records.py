@@ -142,6 +142,18 @@ class TestRecords:
         with pytest.raises(UpToDate, match=r"first\.record\.json: is up to date"), making(chain[0]):
             pytest.fail("made")
 
+    def test_why_something_is_made_again_is_told(
+        self, chain: list[Product], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        make(chain)
+        chain[0].inputs[0].write_text("new source")
+        assert capsys.readouterr().out == ""
+        with making(chain[0]):
+            pass
+        assert capsys.readouterr().out == (
+            f"{chain[0].record}: is made again (other inputs: {chain[0].inputs[0]})\n"
+        )
+
     def test_what_is_edited_during_the_work_is_not_its_origin(self, chain: list[Product]) -> None:
         with making(chain[0]):
             chain[0].outputs[0].write_text("from the old source")

@@ -157,7 +157,7 @@ def test_bad_exports_are_a_line_and_leave_nothing(tmp_path, monkeypatch, capsys)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(importlib.util, "find_spec", lambda p, p2=package: None if p == p2 else real(p))
             patch.delitem(__import__("sys").modules, "mmjsd.sharing.hub", raising=False)
-            assert refused("run", format, "out").endswith(f"install mmjsd with its extra: mmjsd[{format}]")
+            assert refused("run", format, "out").endswith(f"in a clone `uv run --extra {format}`")
 
 
 def test_a_shared_folder_carries_no_code(tmp_path, monkeypatch, capsys):

@@ -45,13 +45,15 @@ def test_resumes_exactly_from_within_an_epoch(store, tmp_path, monkeypatch, obje
         assert losses(tmp_path / f"{steps}") == losses(tmp_path / "whole")
 
 
-def test_long_epochs_are_saved_within(store, tmp_path, monkeypatch):
+def test_long_epochs_are_saved_within(store, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0.0)
     train(store, tmp_path / "whole")
     interrupted(store, tmp_path / "broken", 2)  # that of the second step
     content = saved(tmp_path / "broken")
     assert (len(content["history"]), content["epoch"]["steps"]) == (0, 2)
+    assert "goes on" not in capsys.readouterr().out
     train(store, tmp_path / "broken")
+    assert "goes on from epoch 1\n" in capsys.readouterr().out
     assert_same_weights(tmp_path / "whole", tmp_path / "broken")
 
 

@@ -66,7 +66,9 @@ def load(path: str | Path = "params.yaml") -> Params:
     try:
         raw = read_yaml(path)
     except FileNotFoundError:
-        raise ParameterError(f"{path}: no such parameter file") from None
+        raise ParameterError(
+            f"{path}: no such parameter file; work in a project (`mmjsd init FOLDER` lays one down)"
+        ) from None
     except MmjsdError as error:
         raise ParameterError(str(error)) from None
     if not isinstance(raw, dict):

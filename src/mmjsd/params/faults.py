@@ -48,6 +48,8 @@ _LIMITS = {
     "less_than": ("<", "lt"),
     "less_than_equal": ("<=", "le"),
 }
+#: Sections of which a file has one at least.
+_EITHER = {"runs": "sweeps", "sweeps": "runs"}
 
 
 class Place(NamedTuple):
@@ -111,6 +113,8 @@ def explain(fault: Mapping[str, Any], known: Collection[str], where: str) -> str
             message = "must be auto, cpu, cuda, cuda:N, mps, xpu or xpu:N"
         case "too_short" | "string_too_short":
             message = "must not be empty"
+            if where in _EITHER:
+                message += f"; leave the key out where there are {_EITHER[where]}"
         case "dict_type" | "model_type" | "model_attributes_type":
             message = "must be a mapping"
         case "list_type":

@@ -115,10 +115,13 @@ def making(product: Product, *, force: bool = False) -> Iterator[str]:
     # beside the benchmark, for logs are no results
     lock = product.benchmark.with_suffix(".lock")
     with exclusive(lock, f"{product.record}: another process is making it; waiting for that") as waited:
-        if (waited or not force) and staleness(product) is None:
+        reason = staleness(product) if waited or not force else "asked for"
+        if reason is None:
             _discard(product.scratch)
             meanwhile = "made meanwhile by the other process" if waited else "is up to date"
             raise UpToDate(f"{product.record}: {meanwhile}")
+        if product.record.exists():
+            print(f"{product.record}: is made again ({reason})", flush=True)
         origin = _origin(product)
         product.record.parent.mkdir(parents=True, exist_ok=True)
         yield fingerprint_of(origin, product.adjustable)

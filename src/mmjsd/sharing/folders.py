@@ -19,7 +19,10 @@ def require(extra: str, *packages: str) -> None:
         MmjsdError: one is not.
     """
     if missing := [package for package in packages if not importlib.util.find_spec(package)]:
-        raise MmjsdError(f"{missing[0]}: is not installed; install mmjsd with its extra: mmjsd[{extra}]")
+        raise MmjsdError(
+            f"{missing[0]}: is not installed; in a project of yours `uv add 'mmjsd[{extra}]'` or "
+            f"`pip install 'mmjsd[{extra}]'` adds it, in a clone `uv run --extra {extra}`"
+        )
 
 
 @contextmanager

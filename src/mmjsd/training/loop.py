@@ -119,7 +119,8 @@ def train(
     advance = _captured(step, first, name) if can_capture else step
 
     title = f"{name} seed {seed}"
-    print(f"{title}: {how}, {'captured, ' * (advance is not step)}{data.PLACE}", flush=True)
+    begun = f", goes on from epoch {len(history) + 1}" if history or saved else ""
+    print(f"{title}: {how}, {'captured, ' * (advance is not step)}{data.PLACE}{begun}", flush=True)
     if history and not saved:
         after_epoch(history, model)  # an interruption may have been faster
     progress = Progress(title, run.epochs, steps, size)

@@ -398,7 +398,9 @@ def test_an_image_that_is_missing_or_broken(folder: Path) -> None:
     "path", ["../secret.png", "/etc/passwd", "scans/../../x.png", "C:\\x.png", "..\\x.png"]
 )
 def test_a_path_that_leaves_the_folder(folder: Path, path: str) -> None:
-    assert f"row 2: path is {path!r}, which leads out of cohort" in refusal(changed(folder, 2, "path", path))
+    assert f"row 2: path is {path!r}, but has to name a file below cohort" in refusal(
+        changed(folder, 2, "path", path)
+    )
 
 
 def test_a_label_that_occurs_once_or_is_not_learnt(folder: Path) -> None:

@@ -109,7 +109,7 @@ def sizes_of(
     for name, row in zip(names, rows, strict=True):
         where = f"{manifest.path}: {at_rows(manifest, [row])}: {column} is {name!r},"
         if outside(name):
-            raise MmjsdError(f"{where} which leads out of {folder}; give paths relative to it, without ..")
+            raise MmjsdError(f"{where} but has to name a file below {folder}, from there and without ..")
         path = folder / name
         try:
             if not path.is_file():
