@@ -425,6 +425,21 @@ class TestYaml:
             "not valid YAML in line 1: key 1 must be text (put it in quotes)"
         ]
 
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            ("a:\n  b: 1\n c: 2\n", "line 3: it or a line above is indented unlike its neighbours"),
+            ("a:\n  b: 1\n   c: 2\n", "line 3: a colon too many"),
+            ("a: {}\nruns\n  r: {}\n", "line 3: a colon is missing in it or in the line above"),
+            ("a:\n\tb: 1\n", "line 2: a tab; indent by blanks"),
+            ("a: {b: 1\nc: 2\n", "line 2: a bracket is not closed"),
+            ("a: 'b\n", "line 2: a quote is not closed"),
+        ],
+    )
+    def test_what_is_no_yaml_is_told_plainly(self, faults, content, told):
+        (line,) = faults(content)
+        assert line.startswith(f"not valid YAML in {told}")
+
     @pytest.mark.parametrize("content", ["", "[1, 2]", "text", "3", "null"])
     def test_not_a_mapping(self, faults, content):
         assert faults(content) == ["must be a mapping with the keys datasets and runs"]

@@ -14,6 +14,18 @@ __all__ = ["read_yaml"]
 
 _DECIMAL = re.compile("[-+]?(0|[1-9][0-9]*)")
 
+#: How the parser's words begin -> the same for those who write no parsers.
+_PLAINLY = {
+    "expected <block end>": "it or a line above is indented unlike its neighbours",
+    "mapping values are not allowed": (
+        "a colon too many (quote texts with colons), one missing above, or indented unlike its neighbours"
+    ),
+    "could not find expected ':'": "a colon is missing in it or in the line above",
+    "found character '\\t'": "a tab; indent by blanks",
+    "found unexpected end of stream": "a quote is not closed, in it or above",
+    "expected ',' or": "a bracket is not closed, or a comma is missing, in it or above",
+}
+
 
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file; all keys are text, and none is given twice.
@@ -35,7 +47,8 @@ def read_yaml(path: str | Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise MmjsdError(f"{path}: not valid YAML{where}: {problem}") from None
+        plain = next((words for begin, words in _PLAINLY.items() if problem.startswith(begin)), problem)
+        raise MmjsdError(f"{path}: not valid YAML{where}: {plain}") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         raise MmjsdError(f"{path}: not valid YAML: a value does not fit its tag (!!...)") from None
     except RecursionError:
