@@ -13,7 +13,7 @@ from pydantic import create_model
 from mmjsd import params, registry
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
-from mmjsd.evaluation.presentation import headline, presentations, with_summaries
+from mmjsd.evaluation.presentation import chance_of, headline, presentations, with_summaries
 from mmjsd.evaluation.running import evaluate
 from mmjsd.params import Evaluation, make_evaluation
 from mmjsd.params.model import evaluation_model
@@ -244,9 +244,27 @@ def test_a_metric_of_others_is_part_of_the_step(tmp_path, install):
     assert product.params["loudness_samples"] == 7
 
 
+@pytest.mark.parametrize(
+    ("key", "has_one"),
+    [
+        ("coherence/conditional/mean", True),
+        ("coherence/cross/1@product", True),
+        ("representation/average_precision/a", True),
+        ("coherence/random", False),
+        ("likelihood/joint", False),
+    ],
+)
+def test_some_metrics_have_a_level_of_chance(key, has_one):
+    """Of random coherence there is none: a model that shows one class alone may reach 1."""
+    known = {"meta/chance": 0.25}
+    assert chance_of(key, [{}, known, known]) == (0.25 if has_one else None)
+    assert chance_of(key, [{}]) is None
+    assert chance_of(key, [known, {"meta/chance": 0.5}]) is None  # of two datasets
+
+
 def test_a_metric_may_say_nothing_of_itself(install):
     install("plain", "def compute(judged): return {}")
-    assert presentations()[-1] == ("plain", "Plain", "", {}, {}, (), False, ())
+    assert presentations()[-1] == ("plain", "Plain", "", {}, {}, (), False, (), ())
 
 
 def test_a_metric_with_keys_of_others_is_refused(store, results, tmp_path, install):

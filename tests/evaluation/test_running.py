@@ -53,6 +53,8 @@ def test_metrics_file(store, results):
         assert first[f"coherence/cross/{size}"] == pytest.approx(np.mean(values))
     assert first["coherence/cross/mean"] == pytest.approx(np.mean([*map(np.mean, cross.values())]))
     assert first["meta/data_source"] == "standin"
+    labels = store.splits["test"].labels
+    assert (first["meta/chance"], first["meta/classes"]) == (np.bincount(labels).max() / len(labels), 10)
     # after few steps, but the data are easy: ten classes that differ in every modality
     assert first["representation/accuracy/text"] > 0.3
     # logged to MLflow beside the curves of training, as files it may be, and a file is no folder

@@ -29,6 +29,15 @@ def test_random_coherence_needs_all_to_agree():
     assert chance.value == pytest.approx(0.01, abs=0.002)
 
 
+def test_chance_is_what_the_best_constant_answer_scores():
+    labels = torch.tensor([0, 1, 2, 2, 0, 2])
+    constant = [DIGITS.score(one_hot(torch.full_like(labels, digit)), labels).value for digit in range(10)]
+    assert DIGITS.chance(labels) == max(constant) == 0.5
+    attributes = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0]], dtype=torch.uint8)
+    # nobody has the third, of which no average precision is defined
+    assert FACES.chance(attributes) == FACES.score(torch.zeros(4, 3), attributes).value == 0.5
+
+
 def test_attributes_of_one_modality_agree_with_nothing():
     """There is no other one that could show the same."""
     agreement = FACES.agreement(torch.randn(1, 30, 3))

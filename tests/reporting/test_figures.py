@@ -56,6 +56,7 @@ def test_the_figures_of_a_run(store, run):
         assert pixels.shape[1] > 600
         assert pixels.std() > 10  # not empty
         assert caption.endswith("styled, seed 3; stand-in data.")
+    assert "In the last row, chance" in found["scores"][1]
     before = {path.name: path.read_bytes() for path in (run / "figures").iterdir()}
     draw_run(run, store)
     assert before == {path.name: path.read_bytes() for path in (run / "figures").iterdir()}

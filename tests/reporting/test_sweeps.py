@@ -12,6 +12,7 @@ from mmjsd.reporting.canvas import house_style
 from mmjsd.reporting.catalogue import dataset_figures
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.figures import draw_dataset
+from mmjsd.reporting.sweeps import against
 
 RATES = [1e-4, 1e-3, 1e-2]
 
@@ -116,6 +117,16 @@ def test_decades_are_drawn_on_a_logarithmic_axis(values, scale):
     assert not any("$" in label for label in labels)
     if len(values) <= 6:
         assert labels == [f"{value:g}" for value in values]
+
+
+def test_chance_is_a_line_of_those_metrics_that_have_it():
+    runs = product({"beta": [1.0, 2.0]})
+    known = {"coherence/conditional/mean": 0.5, "coherence/random": 0.5, "meta/chance": 0.25}
+    compared = Compared({}, {}, "classifier", {"s": runs}, {run: [known] for run in runs}, ("s", "beta"))
+    with house_style():
+        figure, _ = against(compared)
+    texts = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
+    assert texts == {"conditional coherence, mean": ["chance"], "random coherence": []}
 
 
 def test_a_table_of_colours_over_two_numbers():

@@ -130,6 +130,25 @@ def test_the_source_of_the_data_is_told(comparison: Comparison, source: str, tol
     assert told in comparison.made()[1]
 
 
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({"meta/chance": 1 / 3, "meta/classes": 3}, "Chance: 0.333 (3 classes)."),
+        (
+            {"meta/chance": 0.25, "meta/classes": 2, "attributes/a/frequency": 0.25},
+            "Chance: 0.250 (the mean share of samples that have one of 2 attributes).",
+        ),
+    ],
+)
+def test_chance_is_told_below_the_name_of_the_data(
+    comparison: Comparison, about: dict[str, Any], told: str
+) -> None:
+    comparison.add("old", metrics(0.5))
+    assert "Chance" not in comparison.made()[1].partition("| run")[0]
+    comparison.add("js", metrics(0.5) | about)
+    assert told in comparison.made()[1].partition("| run")[0]
+
+
 def test_each_dataset_has_its_own_tables(comparison: Comparison) -> None:
     comparison.add("js", metrics(0.5))
     comparison.add("faces-js", metrics(0.1), dataset="faces", source="download")

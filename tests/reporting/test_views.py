@@ -48,6 +48,17 @@ def test_the_judges_on_real_data_are_a_line_too():
     assert "Dotted: the mean score on the test data of the classifiers" in caption
 
 
+def test_chance_is_a_line_that_is_named():
+    figure, caption, _, _ = drawn(js=[metrics(0.36, 0.34) | {"meta/chance": 0.36}], old=[metrics(0.5, 0.5)])
+    (ax,) = figure.axes
+    assert [list(line.get_ydata()) for line in ax.lines if line.get_linestyle() == "--"] == [[0.36] * 2]
+    assert [text.get_text() for text in ax.texts] == ["chance"]
+    assert "Dashed: chance" in caption
+    figure, caption, _, _ = drawn(old=[metrics(0.5, 0.5)])
+    assert not figure.axes[0].texts
+    assert "chance" not in caption
+
+
 def test_of_one_modality_there_is_none():
     with house_style():
         _, caption = coherence(Compared({}, {}, "classifier", metrics={"js": [{"coherence/random": 1.0}]}))

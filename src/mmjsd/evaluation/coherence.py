@@ -26,15 +26,18 @@ READING = (
     "Shares between 0 and 1, more is better; `coherence/conditional/A/j` is how often modality j, "
     "generated from the modalities A, shows the class that A has, as the classifier of j sees it; "
     "`coherence/cross/k` is its mean over all A of k modalities and all j outside of them. A coherence "
-    "means little where that classifier is weak ({judges}), and random coherence also counts samples "
-    "that are no class at all as long as the classifiers agree. Of attributes it is the mean average "
-    "precision of what the classifiers see in the generated modality; metrics.json has each."
+    "means little where that classifier is weak ({judges}), and nothing where it is that of chance: a "
+    "modality that always shows the same class has it, too. Random coherence has no such level, for "
+    "modalities that always show the same class agree always or never; it also counts samples that are no "
+    "class at all as long as the classifiers agree. Of attributes it is the mean average precision of what "
+    "the classifiers see in the generated modality; metrics.json has each."
 )
 HEADLINE = {
     "conditional coherence, mean": "coherence/conditional/mean",
     "random coherence": "coherence/random",
     "random coherence, from a mixture": "coherence/random_mixture",
 }
+CHANCE = ("coherence/conditional/", "coherence/cross/")
 
 
 def compute(

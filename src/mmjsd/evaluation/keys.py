@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmjsd.models.scorers import Score
 
-__all__ = ["ATTRIBUTES", "KIND", "error_key", "metric_of", "named"]
+__all__ = ["ATTRIBUTES", "CHANCE", "CLASSES", "KIND", "error_key", "metric_of", "named"]
 
 ATTRIBUTES = "attributes/"
+
+CHANCE = "meta/chance"
+"""What one and the same answer to all test samples scores."""
+
+CLASSES = "meta/classes"
+"""The number of classes, or of attributes."""
 
 KIND = "meta/kind/"
 """Start of the keys that tell the kind of each modality."""

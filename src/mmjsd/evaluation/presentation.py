@@ -2,14 +2,14 @@
 
 import re
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
 from mmjsd import registry
-from mmjsd.evaluation.keys import KIND, error_key
+from mmjsd.evaluation.keys import CHANCE, KIND, error_key
 
-__all__ = ["Presentation", "headline", "is_better_the_less", "presentations", "with_summaries"]
+__all__ = ["Presentation", "chance_of", "headline", "is_better_the_less", "presentations", "with_summaries"]
 
 
 class Presentation(NamedTuple):
@@ -31,6 +31,8 @@ class Presentation(NamedTuple):
     """LESS_IS_BETTER: starts of those keys whose values are the better the less they are."""
     by_kind: bool
     """BY_KIND: whether keys end in a modality, the SCORE_IS_ERROR of whose kind says which is better."""
+    chance: tuple[str, ...]
+    """CHANCE: starts of those keys whose values are `meta/chance` where nothing is told."""
     files: tuple[str, ...]
     """FILES: that it writes into the folder of the run."""
 
@@ -50,7 +52,7 @@ def presentations() -> tuple[Presentation, ...]:
             "HEADLINE": {},
             "SUMMARIES": {},
         }
-        constants |= {"LESS_IS_BETTER": (), "BY_KIND": False, "FILES": ()}
+        constants |= {"LESS_IS_BETTER": (), "BY_KIND": False, "CHANCE": (), "FILES": ()}
         values = (registry.constant_of("metrics", name, *constant) for constant in constants.items())
         found.append(Presentation(name, *values))
     return tuple(found)
@@ -59,6 +61,22 @@ def presentations() -> tuple[Presentation, ...]:
 def headline() -> dict[str, str]:
     """List the columns of the first table: title -> key."""
     return {title: key for metric in presentations() for title, key in metric.headline.items()}
+
+
+def chance_of(key: str, runs: Iterable[Mapping[str, Any]]) -> float | None:
+    """Tell what a metric is by chance.
+
+    Args:
+        key: of the metric.
+        runs: the metrics of some runs, of which old ones may lack it.
+
+    Returns:
+        None where that metric has no such level, the runs know of none, or they have several.
+    """
+    if not any(key.startswith(metric.chance) for metric in presentations()):
+        return None
+    known = {metrics[CHANCE] for metrics in runs if CHANCE in metrics}
+    return known.pop() if len(known) == 1 else None
 
 
 def is_better_the_less(key: str, metrics: Mapping[str, Any] | None = None) -> bool:

@@ -28,6 +28,7 @@ HEADLINE = {
     "latent accuracy, mean": "representation/accuracy/mean",
     "latent average precision, mean": "representation/average_precision/mean",
 }
+CHANCE = ("representation/",)
 
 
 def compute(judged: Judged, *, train_samples: Samples = 500) -> dict[str, float]:

@@ -15,7 +15,7 @@ import torch
 from mmjsd import registry
 from mmjsd.data.store import Store
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation.keys import ATTRIBUTES, KIND, metric_of
+from mmjsd.evaluation.keys import ATTRIBUTES, CHANCE, CLASSES, KIND, metric_of
 from mmjsd.evaluation.presentation import headline, with_summaries
 from mmjsd.evaluation.trained import Judged, load_judged
 from mmjsd.means import posterior_mean
@@ -88,6 +88,9 @@ def evaluate(
         in_f = model.learnt_weights()
     experts = (*model.modalities, "prior")
     weights = {} if in_f is None else dict(zip(experts, in_f.tolist(), strict=True))
+    labels = {}
+    if judged.scorer is not None:
+        labels = {CHANCE: judged.scorer.chance(judged.test.labels), CLASSES: len(judged.classes)}
     about = {
         **{f"classifier/{name}": score for name, score in judged.classifier_scores.items()},
         **{f"train/{term}": final[term] for term in final if is_term(term)},
@@ -95,6 +98,7 @@ def evaluate(
         "meta/data_sha256": sha256_file(store.path),
         **{f"meta/source_sha256/{name}": digest for name, digest in store.sources.items()},
         **{f"{KIND}{name}": modality.kind for name, modality in judged.model.modalities.items()},
+        **labels,
         "meta/objective": judged.run["objective"],
         "meta/embedding": evaluation.embedding,
         "meta/split": evaluation.split,

@@ -75,6 +75,10 @@ class Scorer(ABC):
         """Score how far classifiers of M modalities see the same in each sample: (M, B, C)."""
 
     @abstractmethod
+    def chance(self, labels: Tensor) -> float:
+        """Compute what the best of all answers that are the same for every sample scores."""
+
+    @abstractmethod
     def can_learn(self, labels: NDArray[Any]) -> bool:
         """Tell whether there is anything to be learnt from these labels."""
 
@@ -111,6 +115,10 @@ class ClassScorer(Scorer):
         """Share of the samples in which all see the same class."""
         predicted = logits.argmax(-1)
         return _share((predicted == predicted[:1]).all(0))
+
+    def chance(self, labels: Tensor) -> float:
+        """Share of the most frequent class."""
+        return int(labels.cpu().bincount().max()) / len(labels)
 
     def can_learn(self, labels: NDArray[Any]) -> bool:
         return len(np.unique(labels)) > 1
@@ -154,6 +162,11 @@ class AttributeScorer(Scorer):
             varies = shown.any(0) & ~shown.all(0)
             found.append(torch.where(varies, average_precisions(logits[seen], shown), torch.nan))
         return self._mean(torch.stack(found).nanmean(0))
+
+    def chance(self, labels: Tensor) -> float:
+        """Share of the samples that have an attribute, the mean over those that any has."""
+        shares = as_float64(labels).mean(0)
+        return float(shares[shares > 0].mean())
 
     def can_learn(self, labels: NDArray[Any]) -> bool:
         return len(labels) > 0  # of an attribute that does not vary, that all are equally likely to have it

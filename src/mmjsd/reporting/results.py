@@ -13,14 +13,15 @@ from matplotlib.figure import Figure
 
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import Metrics, read_metrics
-from mmjsd.evaluation.presentation import headline, is_better_the_less, with_summaries
+from mmjsd.evaluation.presentation import chance_of, headline, is_better_the_less, with_summaries
 from mmjsd.params.sweeps import written
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.canvas import colours, draw_line, handles_of, house_style, name_lines, save
 from mmjsd.reporting.catalogue import swept_numbers
 from mmjsd.reporting.sweeps import differing
-from mmjsd.reporting.tables import SOURCES, Table, duration, judges_of, markdown
+from mmjsd.reporting.tables import SOURCES, Table, chance_told, duration, judges_of, markdown
 from mmjsd.reporting.verdicts import LEVEL, Measured, best, difference, digits_of, over_seeds
+from mmjsd.reporting.views import draw_level
 
 __all__ = ["Study", "write_results"]
 
@@ -187,9 +188,10 @@ def _data(study: Study, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Met
     )
     sizes = ", ".join(f"{split} {size:,}" for split, size in study.sizes[first["dataset"]].items())
     judges = judges_of(metrics[0])
+    of_judges = f" {judges[:1].upper()}{judges[1:]}." if judges else ""
     return (
         f"Data `{first['dataset']}` ({first['kind']}): {source} Samples: {sizes}; judged on "
-        f"`{metrics[0].get('meta/split', 'test')}`.{f' {judges[:1].upper()}{judges[1:]}.' if judges else ''}"
+        f"`{metrics[0].get('meta/split', 'test')}`.{chance_told(metrics[0])}{of_judges}"
     )
 
 
@@ -308,6 +310,8 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: P
     rows = list(dict.fromkeys(row for row, _ in group.runs.values()))
     run_of = {names: run for run, names in group.runs.items()}
     panels: dict[str, _Panel] = {}
+    chances: dict[str, float | None] = {}
+    everything = list(itertools.chain(*metrics.values()))
     tables: list[str] = []
     for title, key in (_columns(metrics) | _COSTS).items():
         measured = {
@@ -320,18 +324,19 @@ def _crossed(group: _Group, metrics: Mapping[str, Sequence[Metrics]], picture: P
         if "@" not in key:  # with each of several posteriors figures have too many panels
             panel = f"{title}, s" if title in _COSTS else title
             panels[panel] = {row: [measured[row, column] for column in across] for row in rows}
+            chances[panel] = chance_of(key, everything)
         columns = [[measured[row, column] for row in rows] for column in across]
         verdict = []
         if title in _COSTS:
             cells = [[_median(run) for run in runs] for runs in columns]
         else:
-            less = is_better_the_less(key, next(iter(metrics.values()))[0])
+            less = is_better_the_less(key, everything[0])
             among = [best(runs, less=less) for runs in columns]
             cells = [_cells(runs, bold) for runs, bold in zip(columns, among, strict=True)]
             verdict = [_wrapped(_verdicts(rows, across, among, group.across))]
         table = Table([title, *across], [list(row) for row in zip(rows, *cells, strict=True)])
         tables += [f"{markdown(table)}\n", *verdict]
-    yield _drawn(panels, across, group.across, picture)
+    yield _drawn(panels, chances, across, group.across, picture)
     yield from tables
 
 
@@ -375,6 +380,7 @@ def _by_views(
     published = [entry for entry in study.published if entry["dataset"] == about["kind"]]
     names = [name for name, _ in group.runs.values()]
     panels: dict[str, _Panel] = {}
+    chances: dict[str, float | None] = {}
     tables: list[str] = []
     most: list[str] = []
     objective = {row["run"]: row["objective"] for row in study.rows}
@@ -384,9 +390,9 @@ def _by_views(
         if len(across) < 3:
             continue
         measured = [[over_seeds(of, f"{title}/{size}") for of in metrics.values()] for size in across]
-        panels[_NAMES[title.partition("/")[0]]] = dict(
-            zip(names, map(list, zip(*measured, strict=True)), strict=True)
-        )
+        panel = _NAMES[title.partition("/")[0]]
+        panels[panel] = dict(zip(names, map(list, zip(*measured, strict=True)), strict=True))
+        chances[panel] = chance_of(f"{title}/", itertools.chain(*metrics.values()))
         rows = [
             list(row) for row in zip(names, *(_cells(runs, best(runs)) for runs in measured), strict=True)
         ]
@@ -403,7 +409,7 @@ def _by_views(
         agreement = _agreement(own, published, title, across)
         tables += [f"{table}\n", *([_wrapped(agreement)] if agreement else [])]
     if tables:
-        yield _drawn(panels, most, "given modalities", picture)
+        yield _drawn(panels, chances, most, "given modalities", picture)
         yield from tables
     for source in dict.fromkeys(entry["source"] for entry in published):
         yield _wrapped(f"Published: {source}")
@@ -445,7 +451,13 @@ _Panel = Mapping[str, Sequence[Measured]]
 """What a line is called -> its values, one for each tick."""
 
 
-def _drawn(panels: Mapping[str, _Panel], ticks: Sequence[str], name: str, picture: Path) -> str:
+def _drawn(
+    panels: Mapping[str, _Panel],
+    chances: Mapping[str, float | None],
+    ticks: Sequence[str],
+    name: str,
+    picture: Path,
+) -> str:
     """Draw lines against named ticks, a panel a metric, and give what shows the picture on the page."""
     lines = list(next(iter(panels.values())))
     across = min(3, len(panels))
@@ -455,6 +467,8 @@ def _drawn(panels: Mapping[str, _Panel], ticks: Sequence[str], name: str, pictur
         for ax, (title, panel) in zip(axes, panels.items(), strict=False):
             for colour, (line, values) in zip(colours(len(lines)), panel.items(), strict=True):
                 draw_line(ax, {x: value for x, value in enumerate(values) if value.values}, colour, line)
+            if (chance := chances[title]) is not None:
+                draw_level(ax, chance, "chance")
             ax.set_title(title)
             ax.set_xlabel(name)
             ax.set_xticks(range(len(ticks)), ticks)

@@ -4,6 +4,7 @@ import math
 
 from matplotlib.figure import Figure
 
+from mmjsd.evaluation.keys import CHANCE
 from mmjsd.reporting.canvas import Drawn
 from mmjsd.reporting.shown import Shown
 from mmjsd.subsets import name_of
@@ -23,6 +24,12 @@ def scores(shown: Shown) -> Drawn:
     coherence.append([metrics.get(f"classifier/{measure}/{j}", math.nan) for j in modalities])
     latent = [[metrics.get(f"representation/{measure}/{a}", math.nan)] for a in given] + [[math.nan]]
     rows = [*(a.replace("-", " + ") for a in given), "real data"]
+    of_chance = ""
+    if (chance := metrics.get(CHANCE)) is not None:
+        coherence.append([chance] * len(modalities))
+        latent.append([chance])
+        rows.append("chance")
+        of_chance = " In the last row, chance: what one and the same answer to all samples scores."
     figure = Figure(
         figsize=(2.4 + 0.8 * (len(modalities) + 1.5), 1.3 + 0.34 * len(rows)), layout="constrained"
     )
@@ -46,6 +53,6 @@ def scores(shown: Shown) -> Drawn:
     return Drawn(
         figure,
         f"Left: how well generated modalities (columns) {shown.labels.coherent} what they are given (rows); "
-        "in the last row, what the classifiers that judge this reach on the test data. "
-        f"Right: {measure.replace('_', ' ')} of a linear classifier of the shared latent.",
+        "of real data, what the classifiers that judge this reach. "
+        f"Right: {measure.replace('_', ' ')} of a linear classifier of the shared latent.{of_chance}",
     )

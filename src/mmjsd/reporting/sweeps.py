@@ -11,11 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmjsd.evaluation.presentation import headline, is_better_the_less, with_summaries
+from mmjsd.evaluation.presentation import chance_of, headline, is_better_the_less, with_summaries
 from mmjsd.params.sweeps import written
 from mmjsd.reporting.canvas import Drawn, colours, draw_line, handles_of, name_lines, note
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.verdicts import Measured, bars_of, over_seeds
+from mmjsd.reporting.views import draw_level
 
 __all__ = ["against", "differing", "over"]
 
@@ -39,11 +40,14 @@ def against(compared: Compared) -> Drawn:
     figure = Figure(figsize=(2.9 * max(across, 2), 2.3 * down + 0.8), layout="constrained")
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     xs = sorted({values[key] for values in runs.values()})
+    everything = [metrics for run in runs for metrics in compared.metrics[run]]
     for ax, (title, seeds) in zip(axes, measured.items(), strict=False):
         for colour, (label, of_group) in zip(colours(len(groups)), groups.items(), strict=True):
             points = [(runs[run][key], seeds[run]) for run in of_group if seeds[run].values]
             points.sort(key=lambda point: point[0])
             draw_line(ax, dict(points), colour, label)
+        if (chance := chance_of(headline()[title], everything)) is not None:
+            draw_level(ax, chance, "chance")
         ax.set_title(title)
         ax.set_xlabel(key)
         _scale(ax, xs)

@@ -2,11 +2,14 @@
 
 import csv
 import io
+import itertools
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.keys import ATTRIBUTES, CHANCE, CLASSES
 from mmjsd.evaluation.metrics_file import Metrics, read_metrics
 from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
 from mmjsd.params.reading import read_yaml
@@ -17,6 +20,7 @@ __all__ = [
     "SOURCES",
     "Section",
     "Table",
+    "chance_told",
     "compare",
     "duration",
     "headline_of",
@@ -153,6 +157,7 @@ def sections(
         source = SOURCES.get(first["source"], f"the files in `{first['source']}`.")
         judged = next(iter(measured.values()))[0].get("meta/split", "test")
         source += f" Runs are judged on the split `{judged}`."
+        source += chance_told(ChainMap(*itertools.chain(*measured.values())))
         if seeds > 1:
             source += f" Values are mean ± standard deviation over {seeds} seeds."
         known = [entry for entry in literature if any(_is_of(entry, row) for row in of_dataset)]
@@ -251,6 +256,15 @@ def judges_of(metrics: Metrics) -> str:
         f"{measure} of the judges on the test split: {', '.join(values)}"
         for measure, values in scores.items()
     )
+
+
+def chance_told(metrics: Mapping[str, Any]) -> str:
+    """Say, after other sentences, what one and the same answer to all samples scores, where that is known."""
+    if CHANCE not in metrics:
+        return ""
+    attributes = any(key.startswith(ATTRIBUTES) for key in metrics)
+    what = "the mean share of samples that have one of {} attributes" if attributes else "{} classes"
+    return f" Chance: {metrics[CHANCE]:.3f} ({what.format(metrics[CLASSES])})."
 
 
 def _compared(measured: Mapping[str, list[Metrics]], key: str) -> list[str]:

@@ -3,18 +3,35 @@
 import statistics
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmjsd.evaluation.presentation import chance_of
 from mmjsd.reporting.canvas import Drawn, colours, draw_line, handles_of, name_lines, note
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.verdicts import bars_of, over_seeds
 
-__all__ = ["coherence"]
+__all__ = ["coherence", "draw_level"]
 
 _KEY = "coherence/cross/"
 
 #: Between the numbers, what the points of one number share, so that bars do not hide each other.
 _SPREAD = 0.2
+
+
+def draw_level(ax: Axes, value: float, name: str, style: str = "--") -> None:
+    """Draw what a metric is held against as a thin line across, with its name at the right end."""
+    ax.axhline(value, color="0.4", lw=0.8, ls=style)
+    ax.annotate(
+        name,
+        (1, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 1.5),
+        textcoords="offset points",
+        ha="right",
+        size=7,
+        color="0.4",
+    )
 
 
 def coherence(compared: Compared) -> Drawn:
@@ -33,10 +50,13 @@ def coherence(compared: Compared) -> Drawn:
         draw_line(ax, {x: point for x, point in of_sizes if point.values}, colour, run)
     # all runs of a dataset have the same
     judges = [value for key, value in measured[0].items() if key.startswith("classifier/")]
-    of_judges = ""
+    levels = ""
     if judges:
-        ax.axhline(statistics.mean(judges), color="0.4", lw=0.8, ls=":")
-        of_judges = " Dotted: the mean score on the test data of the classifiers that judge this."
+        draw_level(ax, statistics.mean(judges), "judges", ":")
+        levels = " Dotted: the mean score on the test data of the classifiers that judge this."
+    if (chance := chance_of(_KEY, measured)) is not None:
+        draw_level(ax, chance, "chance")
+        levels += " Dashed: chance, what one and the same answer to all samples scores."
     ax.set(
         xlabel="given modalities", ylabel="coherence of the others", xlim=(sizes[0] - 0.5, sizes[-1] + 0.5)
     )
@@ -47,5 +67,5 @@ def coherence(compared: Compared) -> Drawn:
     return Drawn(
         figure,
         "Coherence of generated modalities with those that they are given: the mean over all subsets of so "
-        f"many modalities, and over the modalities outside of them; {bars}.{of_judges}{unnamed}",
+        f"many modalities, and over the modalities outside of them; {bars}.{levels}{unnamed}",
     )
