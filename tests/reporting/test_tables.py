@@ -77,14 +77,14 @@ def test_one_csv_row_a_run_and_seed(comparison: Comparison) -> None:
 
 
 def test_the_best_is_bold_and_the_time_is_given(comparison: Comparison) -> None:
-    """And what cannot be told from it; nothing where no standard error is known."""
+    """And what cannot be told from it; nothing where runs are alike or no standard error is known."""
     comparison.add("js", metrics(0.5))
     comparison.add("poe", metrics(0.48))
     comparison.add("moe", metrics(0.1) | {"meta/train_seconds": 7500})
     page = comparison.made()[1]
-    assert line(page, "js") == ["js", "**0.500**", "**0.250**", "0.500", "75 s"]
-    assert line(page, "poe") == ["poe", "**0.480**", "**0.250**", "0.500", "75 s"]
-    assert line(page, "moe") == ["moe", "0.100", "**0.250**", "0.500", "2 h 05 min"]
+    assert line(page, "js") == ["js", "**0.500**", "0.250", "0.500", "75 s"]
+    assert line(page, "poe") == ["poe", "**0.480**", "0.250", "0.500", "75 s"]
+    assert line(page, "moe") == ["moe", "0.100", "0.250", "0.500", "2 h 05 min"]
     assert line(page, "`coherence/conditional/a/b`")[1:4] == ["**0.500**", "**0.480**", "0.100"]
     assert "One seed does not show how training varies." in page
 

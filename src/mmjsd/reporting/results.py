@@ -285,8 +285,6 @@ def _verdict(names: Sequence[str], runs: Sequence[Measured], among: Sequence[boo
     equals, worse = ([name for name in others if is_among[name] is state] for state in (True, False))
     text = f"{top} is best"
     text += f"; {_listed(equals)} cannot be told from it" if equals else ""
-    if not worse:
-        return f"{text}."
     pair = [known[top], known[worse[0]]]
     apart = difference(*(reversed(pair) if less else pair))
     low, high = apart.interval
@@ -353,7 +351,7 @@ def _verdicts(
         places.setdefault(tuple(itertools.compress(across, bold)), []).append(row)
     best_of = [
         f"for {f'{varied} {_listed(columns)}' if len(columns) < len(across) else f'every {varied}'} "
-        f"{_listed(names) if len(names) < len(rows) else 'all of them'}"
+        f"{_listed(names)}"
         for columns, names in sorted(places.items(), key=lambda item: -len(item[0]))
         if columns
     ]

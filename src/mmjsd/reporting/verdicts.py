@@ -129,7 +129,7 @@ def difference(first: Measured, second: Measured) -> Difference:
 
 
 def best(runs: Sequence[Measured], *, less: bool = False) -> list[bool]:
-    """Tell which runs are the best, or cannot be told from it; none if nothing tells it from any other.
+    """Tell which runs are the best, or cannot be told from it; none if it is told from no other.
 
     The p-values of all others against the best are adjusted for their number: else of ten equal runs one or
     more would be told from the best in half of the tables.
@@ -144,8 +144,7 @@ def best(runs: Sequence[Measured], *, less: bool = False) -> list[bool]:
     top = (min if less else max)(known, key=lambda run: run.mean)
     chances = holm([difference(top, run).p if run.values and run is not top else math.nan for run in runs])
     settled = [chance < 1 - LEVEL for chance in chances]  # of NaN it is not
-    decided = any(map(math.isfinite, chances))
-    return [decided and bool(run.values) and not worse for run, worse in zip(runs, settled, strict=True)]
+    return [any(settled) and bool(run.values) and not worse for run, worse in zip(runs, settled, strict=True)]
 
 
 def holm(chances: Sequence[float]) -> list[float]:
@@ -167,12 +166,12 @@ def meaning_of_bold(seeds: int) -> str:
     if seeds > 1:
         return (
             "Bold: the best, and all that Welch's t-test on the seeds cannot tell from it (95 %, adjusted "
-            "for the number of runs). Where nothing is bold, nothing tells runs apart."
+            "for the number of runs). Where nothing is bold, nothing is settled: no run can be told from it."
         )
     return (
         "Bold: the best, and all that the standard error of the test samples cannot tell from it (95 %, "
-        "adjusted for the number of runs). One seed does not show how training varies. Metrics without a "
-        "known standard error have nothing in bold."
+        "adjusted for the number of runs). Where nothing is bold, nothing is settled: no run can be told "
+        "from it, or no standard error is known. One seed does not show how training varies."
     )
 
 
