@@ -54,6 +54,9 @@ def test_metrics_file(store, results):
     assert first["coherence/cross/mean"] == pytest.approx(np.mean([*map(np.mean, cross.values())]))
     assert first["meta/data_source"] == "standin"
     labels = store.splits["test"].labels
+    pairs = store.splits["test"].pairs
+    assert first["meta/samples/test"] == len(pairs)
+    assert first["meta/missing/test/svhn"] == (pairs[:, 1] < 0).mean()
     assert (first["meta/chance"], first["meta/classes"]) == (np.bincount(labels).max() / len(labels), 10)
     # after few steps, but the data are easy: ten classes that differ in every modality
     assert first["representation/accuracy/text"] > 0.3
@@ -80,7 +83,8 @@ def test_runs_are_compared_on_the_split_that_is_named(store, results, tmp_path):
         evaluate(folder, dataclasses.replace(store, splits=splits), results / "classifiers", evaluation)
         read = json.loads((folder / "metrics.json").read_bytes())
         assert read.pop("meta/split") == split
-        metrics[name] = {key: value for key, value in read.items() if "seconds" not in key}
+        about = ("meta/samples/", "meta/missing/", "meta/evaluation_seconds/", "meta/train_seconds")
+        metrics[name] = {key: value for key, value in read.items() if not key.startswith(about)}
     assert metrics["test"] == metrics["val"]
 
 

@@ -149,6 +149,16 @@ def test_chance_is_told_below_the_name_of_the_data(
     assert told in comparison.made()[1].partition("| run")[0]
 
 
+def test_the_number_of_samples_is_told_and_what_they_lack(comparison: Comparison) -> None:
+    comparison.add("old", metrics(0.5))
+    assert "Samples" not in comparison.made()[1]
+    about: dict[str, Any] = {"meta/samples/train": 1208, "meta/samples/test": 52}
+    about |= {"meta/missing/train/a": 0.125, "meta/missing/train/b": 0.0, "meta/missing/train/c-d": 0.5}
+    comparison.add("js", metrics(0.5) | about | {"meta/missing/test/a": 0.0})
+    line = "Samples: train 1,208 (missing: a 12.5 %, c-d 50.0 %), test 52. Runs are judged"
+    assert line in comparison.made()[1].partition("| run")[0]
+
+
 def test_each_dataset_has_its_own_tables(comparison: Comparison) -> None:
     comparison.add("js", metrics(0.5))
     comparison.add("faces-js", metrics(0.1), dataset="faces", source="download")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mmjsd.models.scorers import Score
 
-__all__ = ["ATTRIBUTES", "CHANCE", "CLASSES", "KIND", "error_key", "metric_of", "named"]
+__all__ = ["ATTRIBUTES", "CHANCE", "CLASSES", "KIND", "MISSING", "SAMPLES", "error_key", "metric_of", "named"]
 
 ATTRIBUTES = "attributes/"
 
@@ -21,6 +21,12 @@ CLASSES = "meta/classes"
 
 KIND = "meta/kind/"
 """Start of the keys that tell the kind of each modality."""
+
+SAMPLES = "meta/samples/"
+"""Start of the keys that tell how many samples each split has."""
+
+MISSING = "meta/missing/"
+"""Start of the keys `meta/missing/<split>/<modality>`: the share of its samples that lack a modality."""
 
 
 def named(score: "Score", key: str, column: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ import torch
 from mmjsd import registry
 from mmjsd.data.store import Store
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation.keys import ATTRIBUTES, CHANCE, CLASSES, KIND, metric_of
+from mmjsd.evaluation.keys import ATTRIBUTES, CHANCE, CLASSES, KIND, MISSING, SAMPLES, metric_of
 from mmjsd.evaluation.presentation import headline, with_summaries
 from mmjsd.evaluation.trained import Judged, load_judged
 from mmjsd.means import posterior_mean
@@ -98,6 +98,12 @@ def evaluate(
         "meta/data_sha256": sha256_file(store.path),
         **{f"meta/source_sha256/{name}": digest for name, digest in store.sources.items()},
         **{f"{KIND}{name}": modality.kind for name, modality in judged.model.modalities.items()},
+        **{f"{SAMPLES}{name}": len(split.pairs) for name, split in store.splits.items()},
+        **{
+            f"{MISSING}{name}/{modality}": float(share)
+            for name, split in store.splits.items()
+            for modality, share in zip(store.modalities, (split.pairs < 0).mean(0), strict=True)
+        },
         **labels,
         "meta/objective": judged.run["objective"],
         "meta/embedding": evaluation.embedding,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from mmjsd.errors import MmjsdError
+from mmjsd.evaluation.keys import SAMPLES
 from mmjsd.evaluation.metrics_file import Metrics, read_metrics
 from mmjsd.evaluation.presentation import chance_of, headline, is_better_the_less, with_summaries
 from mmjsd.params.sweeps import written
@@ -19,7 +20,7 @@ from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.canvas import colours, draw_line, handles_of, house_style, name_lines, save
 from mmjsd.reporting.catalogue import swept_numbers
 from mmjsd.reporting.sweeps import differing
-from mmjsd.reporting.tables import SOURCES, Table, chance_told, duration, judges_of, markdown
+from mmjsd.reporting.tables import Table, about_data, duration, judges_of, markdown
 from mmjsd.reporting.verdicts import LEVEL, Measured, best, difference, digits_of, over_seeds
 from mmjsd.reporting.views import draw_level
 
@@ -183,16 +184,11 @@ def _times(metrics: Mapping[str, Sequence[Metrics]]) -> str:
 
 def _data(study: Study, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Metrics]) -> str:
     first = rows[0]
-    source = SOURCES.get(
-        first["source"], f"the files in `{first['source']}`, which are not in the repository."
-    )
-    sizes = ", ".join(f"{split} {size:,}" for split, size in study.sizes[first["dataset"]].items())
+    sizes = {f"{SAMPLES}{split}": size for split, size in study.sizes[first["dataset"]].items()}
+    about = about_data(first["source"], {**sizes, **metrics[0]})
     judges = judges_of(metrics[0])
     of_judges = f" {judges[:1].upper()}{judges[1:]}." if judges else ""
-    return (
-        f"Data `{first['dataset']}` ({first['kind']}): {source} Samples: {sizes}; judged on "
-        f"`{metrics[0].get('meta/split', 'test')}`.{chance_told(metrics[0])}{of_judges}"
-    )
+    return f"Data `{first['dataset']}` ({first['kind']}): {about}{of_judges}"
 
 
 # --- tables -----------------------------------------------------------------------------------------------

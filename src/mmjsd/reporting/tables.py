@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmjsd.errors import MmjsdError
-from mmjsd.evaluation.keys import ATTRIBUTES, CHANCE, CLASSES
+from mmjsd.evaluation.keys import ATTRIBUTES, CHANCE, CLASSES, MISSING, SAMPLES
 from mmjsd.evaluation.metrics_file import Metrics, read_metrics
 from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
 from mmjsd.params.reading import read_yaml
@@ -20,7 +20,7 @@ __all__ = [
     "SOURCES",
     "Section",
     "Table",
-    "chance_told",
+    "about_data",
     "compare",
     "duration",
     "headline_of",
@@ -154,10 +154,8 @@ def sections(
         for row, values in zip(rows, metrics, strict=True):
             if row["dataset"] == dataset:
                 measured.setdefault(row["run"], []).append(values)
-        source = SOURCES.get(first["source"], f"the files in `{first['source']}`.")
-        judged = next(iter(measured.values()))[0].get("meta/split", "test")
-        source += f" Runs are judged on the split `{judged}`."
-        source += chance_told(ChainMap(*itertools.chain(*measured.values())))
+        # of runs that were evaluated by another version, some may know less than others
+        source = about_data(first["source"], ChainMap(*itertools.chain(*measured.values())))
         if seeds > 1:
             source += f" Values are mean ± standard deviation over {seeds} seeds."
         known = [entry for entry in literature if any(_is_of(entry, row) for row in of_dataset)]
@@ -258,13 +256,29 @@ def judges_of(metrics: Metrics) -> str:
     )
 
 
-def chance_told(metrics: Mapping[str, Any]) -> str:
-    """Say, after other sentences, what one and the same answer to all samples scores, where that is known."""
-    if CHANCE not in metrics:
-        return ""
-    attributes = any(key.startswith(ATTRIBUTES) for key in metrics)
-    what = "the mean share of samples that have one of {} attributes" if attributes else "{} classes"
-    return f" Chance: {metrics[CHANCE]:.3f} ({what.format(metrics[CLASSES])})."
+def about_data(source: str, metrics: Mapping[str, Any]) -> str:
+    """Say what data are, in sentences: their source and, as metrics tell them, samples, split and chance."""
+    told = [SOURCES.get(source, f"the files in `{source}`.")]
+    if samples := _samples(metrics):
+        told.append(f"Samples: {samples}.")
+    told.append(f"Runs are judged on the split `{metrics.get('meta/split', 'test')}`.")
+    if CHANCE in metrics:
+        attributes = any(key.startswith(ATTRIBUTES) for key in metrics)
+        what = "the mean share of samples that have one of {} attributes" if attributes else "{} classes"
+        told.append(f"Chance: {metrics[CHANCE]:.3f} ({what.format(metrics[CLASSES])}).")
+    return " ".join(told)
+
+
+def _samples(metrics: Mapping[str, Any]) -> str:
+    """The number of samples of each split, and which share of them lacks a modality."""
+    sizes = {key.removeprefix(SAMPLES): metrics[key] for key in metrics if key.startswith(SAMPLES)}
+    told = []
+    for split, size in sizes.items():
+        start = f"{MISSING}{split}/"
+        shares = {key.removeprefix(start): metrics[key] for key in metrics if key.startswith(start)}
+        lacking = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items() if share)
+        told.append(f"{split} {size:,}{f' (missing: {lacking})' if lacking else ''}")
+    return ", ".join(told)
 
 
 def _compared(measured: Mapping[str, list[Metrics]], key: str) -> list[str]:
