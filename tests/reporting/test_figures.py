@@ -120,6 +120,11 @@ def test_the_figures_of_a_dataset_without_images(store, tmp_path):
     assert found["prd-classifier"][1].startswith("Not drawn: the quality of no images was judged.")
 
 
+def test_own_files_are_not_called_real(run, tmp_path):
+    draw_dataset(tmp_path / "figures", {"js": [run]}, "classifier", "folder")
+    assert all(caption.endswith(" Data: own files.") for _, caption in opened(tmp_path / "figures").values())
+
+
 def test_few_test_samples(store, tmp_path):
     """As few as can be clustered; there are not enough for all rows and columns."""
     found = small(store, tmp_path, ["mnist"], 20, private_latent=2)

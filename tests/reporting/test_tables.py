@@ -123,7 +123,10 @@ def test_classifiers_losses_and_circumstances_are_not_compared(comparison: Compa
 
 @pytest.mark.parametrize(
     ("source", "told"),
-    [("standin", "stand-in data**. No number here is a result on the real data"), ("folder", "in `folder`")],
+    [
+        ("standin", "stand-in data**. No number here is a result on the real data"),
+        ("cohort", "Data: own files, from the folder `cohort`."),
+    ],
 )
 def test_the_source_of_the_data_is_told(comparison: Comparison, source: str, told: str) -> None:
     comparison.add("js", metrics(0.5), source=source)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-__all__ = ["ORIGINS", "Origin", "effective", "origin", "place_of"]
+__all__ = ["ORIGINS", "Origin", "described", "effective", "origin", "place_of"]
 
 Origin = Literal["standin", "download", "folder"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
@@ -20,6 +20,17 @@ def origin(source: str) -> Origin:
             return source
         case _:
             return "folder"
+
+
+def described(source: str) -> str:
+    """Say what data are by their source, as part of a sentence; how real own files are, nobody knows."""
+    match origin(source):
+        case "standin":
+            return "stand-in data"
+        case "download":
+            return "the official files"
+        case "folder":
+            return "own files"
 
 
 def place_of(source: str, dataset: str) -> Path:

@@ -12,6 +12,7 @@ from mmjsd.data.store import Store
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.trained import load_trained
 from mmjsd.models.vae import MultimodalVAE
+from mmjsd.params.sources import described
 from mmjsd.reporting.canvas import Drawn, draw_all, house_style, note, save
 from mmjsd.reporting.catalogue import Entry, dataset_figures, run_figures
 from mmjsd.reporting.curves import Compared, read_curves
@@ -61,7 +62,7 @@ def draw_run(
     makers = {
         name: partial(_drawn, entry, shown._replace(given=entry.given)) for name, entry in figures.items()
     }
-    data = "stand-in data" if store.params.get("source") == "standin" else "real data"
+    data = described(store.params.get("source", "folder"))
     about = f"{trained.name}, seed {trained.seed}; {data}{_judged(metrics)}."
     draw_all(folder / "figures", makers, trained.seed, about)
 
@@ -101,9 +102,8 @@ def draw_dataset(
         name: partial(entry.load(), compared._replace(swept=entry.swept))
         for name, entry in dataset_figures(embedding, sweeps, labels=labels).items()
     }
-    data = "Stand-in data" if source == "standin" else "Real data"
     first = next(iter(compared.metrics.values()))[0]  # all runs are judged alike
-    draw_all(folder, makers, 0, f"{data}{_judged(first)}.")
+    draw_all(folder, makers, 0, f"Data: {described(source)}{_judged(first)}.")
 
 
 def draw_samples(path: Path, model: MultimodalVAE, seed: int) -> None:

@@ -23,7 +23,7 @@ def scores(shown: Shown) -> Drawn:
     # beside it, what can be measured at all
     coherence.append([metrics.get(f"classifier/{measure}/{j}", math.nan) for j in modalities])
     latent = [[metrics.get(f"representation/{measure}/{a}", math.nan)] for a in given] + [[math.nan]]
-    rows = [*(a.replace("-", " + ") for a in given), "real data"]
+    rows = [*(a.replace("-", " + ") for a in given), "judges"]
     of_chance = ""
     if (chance := metrics.get(CHANCE)) is not None:
         coherence.append([chance] * len(modalities))
@@ -53,6 +53,6 @@ def scores(shown: Shown) -> Drawn:
     return Drawn(
         figure,
         f"Left: how well generated modalities (columns) {shown.labels.coherent} what they are given (rows); "
-        "of real data, what the classifiers that judge this reach. "
+        "in the row of the judges, what the classifiers that see it reach on the test data. "
         f"Right: {measure.replace('_', ' ')} of a linear classifier of the shared latent.{of_chance}",
     )

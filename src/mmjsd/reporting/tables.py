@@ -13,11 +13,11 @@ from mmjsd.evaluation.keys import ATTRIBUTES, CHANCE, CLASSES, MISSING, SAMPLES
 from mmjsd.evaluation.metrics_file import Metrics, read_metrics
 from mmjsd.evaluation.presentation import headline, is_better_the_less, presentations, with_summaries
 from mmjsd.params.reading import read_yaml
+from mmjsd.params.sources import described, origin
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.verdicts import best, meaning_of_bold, over_seeds, written
 
 __all__ = [
-    "SOURCES",
     "Section",
     "Table",
     "about_data",
@@ -29,12 +29,6 @@ __all__ = [
     "read_published",
     "sections",
 ]
-
-SOURCES = {
-    "standin": "**generated stand-in data**. No number here is a result on the real data.",
-    "download": "the official files.",
-}
-"""What data are, by where they come from, as a sentence."""
 
 
 class Table(NamedTuple):
@@ -258,7 +252,11 @@ def judges_of(metrics: Metrics) -> str:
 
 def about_data(source: str, metrics: Mapping[str, Any]) -> str:
     """Say what data are, in sentences: their source and, as metrics tell them, samples, split and chance."""
-    told = [SOURCES.get(source, f"the files in `{source}`.")]
+    told = [f"{described(source)}."]
+    if origin(source) == "standin":
+        told = [f"**{described(source)}**. No number here is a result on the real data."]
+    elif origin(source) == "folder":
+        told = [f"{described(source)}, from the folder `{source}`."]
     if samples := _samples(metrics):
         told.append(f"Samples: {samples}.")
     told.append(f"Runs are judged on the split `{metrics.get('meta/split', 'test')}`.")

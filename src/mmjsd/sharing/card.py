@@ -8,7 +8,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.metrics_file import read_metrics
 from mmjsd.evaluation.presentation import headline, with_summaries
 from mmjsd.flat import flat
-from mmjsd.params.sources import origin
+from mmjsd.params.sources import described, origin
 from mmjsd.provenance.environment import numbers_page
 from mmjsd.provenance.files import sha256_file
 from mmjsd.provenance.records import read_record
@@ -18,11 +18,6 @@ __all__ = ["card", "describe_model"]
 
 _TEMPLATE = Path(__file__).with_name("card.md.j2")
 
-_SOURCES = {
-    "standin": "Stand-ins that mmjsd draws itself: no number here is a result on the real data.",
-    "download": "The official files.",
-    "folder": "Files of those who trained it.",
-}
 _OF_STANDIN = "that of mmjsd (MIT)"
 _UNKNOWN = "not known to mmjsd; ask those who have the data"
 
@@ -47,7 +42,9 @@ def describe_model(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     evaluation = _record(folder / "evaluation.record.json", "inputs", digest, "evaluate")
     metrics = read_metrics(folder / "metrics.json") if evaluation else {}
     known = with_summaries(metrics)
-    kind, source = about["dataset"]["kind"], origin(about["dataset"]["options"].get("source", "folder"))
+    kind, source = about["dataset"]["kind"], about["dataset"]["options"].get("source", "folder")
+    is_standin = origin(source) == "standin"
+    caveat = ", which mmjsd draws itself: no number here is a result on the real data" if is_standin else ""
     licence = registry.constant_of("datasets", kind, "LICENCE", _UNKNOWN)
     return {
         "version": __version__,
@@ -55,8 +52,8 @@ def describe_model(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
         "sha256": digest,
         "data": {
             "kind": kind,
-            "source": _SOURCES[source],
-            "licence": _OF_STANDIN if source == "standin" else licence,
+            "source": f"{described(source)}{caveat}",
+            "licence": _OF_STANDIN if is_standin else licence,
         },
         "metrics": {title: known[key] for title, key in headline().items() if key in known},
         "split": metrics.get("meta/split"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.presentation import headline
-from mmjsd.params.sources import origin
+from mmjsd.params.sources import described, origin
 from mmjsd.provenance.environment import numbers_page
 from mmjsd.provenance.files import read_json
 from mmjsd.tracking.store import TrackingStore
@@ -38,12 +38,6 @@ _OURS = "pipeline.note"
 
 #: The view of an experiment that has the headline metrics as columns, by its key in an address.
 _VIEW = "headline"
-
-_SOURCES = {
-    "standin": "stand-in data, on which no number is a result on the real ones",
-    "download": "the official files",
-    "folder": "files of a folder",
-}
 
 
 def note_of_run(
@@ -126,7 +120,8 @@ def _pages(base: str, experiment_id: str) -> tuple[str, str]:
 
 
 def _data(name: str, kind: str, source: str) -> str:
-    return f"`{name}` ({kind}: {_SOURCES[origin(source)]})"
+    caveat = ", on which no number is a result on the real ones" if origin(source) == "standin" else ""
+    return f"`{name}` ({kind}: {described(source)}{caveat})"
 
 
 def _times(count: int, noun: str) -> str:
