@@ -191,7 +191,7 @@ def test_a_metric_of_others_is_computed_and_shown(store, results, tmp_path, inst
     page = (tmp_path / "x.md").read_text()
     assert "### Loudness\n\nMean size of the latents given A; in `classifier` {nothing} of it." in page
     (line,) = [line for line in page.splitlines() if line.startswith("| `loudness/all`")]
-    assert re.fullmatch(r"\| `loudness/all` \| \*\*0\.\d+\*\* \| 20\.000 \|  \|", line)  # less is better
+    assert re.fullmatch(r"\| `loudness/all` \| \*\*0\.\d+\*\* \| 20\.000 \|", line)  # less is better
     first, second = (
         line.split(" | ") for line in page.splitlines() if line.startswith(("| js |", "| loud |"))
     )

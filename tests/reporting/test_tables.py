@@ -194,11 +194,17 @@ def test_published_values_stand_beside_ours_with_their_source(comparison: Compar
     assert "don't compare" in page  # with those of a stand-in
 
 
-def test_without_published_values_the_column_is_empty(comparison: Comparison) -> None:
+def test_without_published_values_there_is_no_column(comparison: Comparison) -> None:
+    """Nor in the tables of those metrics of which there is none."""
     comparison.add("js", metrics(0.5))
     _, page = comparison.made()
-    assert line(page, "`coherence/random`")[-1] == ""
+    assert line(page, "`coherence/random`") == ["`coherence/random`", "0.250"]
+    assert "published |" not in page
     assert "none is quoted" in page
+    comparison.published.write_text(yaml.safe_dump([ENTRY]))
+    _, page = comparison.made()
+    assert page.count("published |") == 1
+    assert line(page, "`representation/accuracy/a`") == ["`representation/accuracy/a`", "0.500"]
 
 
 def test_the_published_values_of_the_repository_can_be_read(comparison: Comparison) -> None:

@@ -208,14 +208,15 @@ def _groups(measured: Mapping[str, list[Metrics]], known: list[dict]) -> Iterato
         return "; ".join(cells)
 
     for metric in presentations():
-        rows = [
-            [f"`{key}`", *_compared(measured, key), papers(key)]
-            for key in keys
-            if key.startswith(f"{metric.name}/")
-        ]
-        if rows:
+        own = [key for key in keys if key.startswith(f"{metric.name}/")]
+        if own:
+            header = ["metric", *measured]
+            rows = [[f"`{key}`", *_compared(measured, key)] for key in own]
+            if any(published := [papers(key) for key in own]):
+                header += ["published"]
+                rows = [[*row, cell] for row, cell in zip(rows, published, strict=True)]
             reading = metric.reading.replace("{embedding}", embedding).replace("{judges}", judges)
-            yield metric.title, reading, Table(["metric", *measured, "published"], rows)
+            yield metric.title, reading, Table(header, rows)
 
 
 def _notes(known: list[dict], standin: bool) -> list[str]:
