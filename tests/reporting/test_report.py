@@ -22,6 +22,8 @@ METRICS = {
     "meta/data_sha256": "0123abcd",
     "meta/embedding": "classifier",
     "meta/device": "cpu",
+    "meta/source_sha256/samples.csv": "5678",
+    "meta/source_sha256/images/": "9abc",
     "meta/train_seconds": 75.0,
     "meta/train_samples_per_second": 1000.0,
     "meta/evaluation_seconds/total": 20.0,
@@ -88,6 +90,8 @@ def test_everything_is_in_one_file(arguments: dict[str, Any]) -> None:
         "4567ef",
         "89abcd",
         "weights.a",
+        '<th scope="row">meta/source_sha256/samples.csv</th><td><code>5678',
+        '<th scope="row">sha256 of all files that the store calls images/</th><td><code>9abc',
         "0.5",
     ):
         assert told in page

@@ -584,7 +584,9 @@ def describe(store: Store) -> str:
         f"  params   {', '.join(f'{key}={value}' for key, value in store.params.items())}",
         f"  classes  {', '.join(store.classes) or 'none'}",
     ]
-    lines += [f"  source   {name} (sha256 {digest[:12]})" for name, digest in store.sources.items()]
+    for name, digest in store.sources.items():
+        together = " of all these files" if name.endswith("/") else ""  # no folder need be called so
+        lines.append(f"  source   {name} (sha256{together} {digest[:12]})")
     for name, split in store.splits.items():
         missing = (split.pairs < 0).mean(axis=0)
         lines.append(f"  {name}: {len(split.pairs):,} samples; {_counts(split.labels, store.classes)}")

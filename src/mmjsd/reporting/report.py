@@ -171,10 +171,16 @@ def _facts(
     return [
         *flat(run),
         *flat(evaluation, "evaluation."),
-        *((k, v) for k, v in metrics.items() if k.startswith("meta/")),
+        *((_fact(k), v) for k, v in metrics.items() if k.startswith("meta/")),
         *record["made"].items(),
         *((f"sha256 of {file}", digest) for file, digest in hashes.items()),
     ]
+
+
+def _fact(key: str) -> str:
+    """Name what a key says of a run; what ends in a slash is no file, nor need it be a folder."""
+    source = key.removeprefix("meta/source_sha256/")
+    return f"sha256 of all files that the store calls {source}" if source.endswith("/") else key
 
 
 def _inline(text: str) -> Markup:
