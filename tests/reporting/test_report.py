@@ -146,6 +146,23 @@ def test_readers_choose_two_metrics(arguments: dict[str, Any]) -> None:
         assert page.count(f'<option value="{metric}"') == 2
 
 
+def test_how_numbers_are_read_is_in_the_page(
+    arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file with their definitions is named only where there is one."""
+    monkeypatch.chdir(tmp_path)
+    write_report(**arguments)
+    page = without_scripts(arguments["out"])
+    assert "docs/numbers.md" not in page
+    assert '<a href="#digits-metrics">' in page
+    reading = page.partition('id="digits-metrics"')[2]
+    assert "how often modality j" in reading
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/numbers.md").write_text("# How the numbers are defined")
+    write_report(**arguments)
+    assert "<code>docs/numbers.md</code>" in arguments["out"].read_text()
+
+
 def test_the_chart_is_valid_and_shows_each_run() -> None:
     """As Vega-Lite draws it, with the bars of the metrics whose spread is known."""
     metrics = {"js": [METRICS], "moe": [METRICS | {"coherence/random": 0.75}], "none": [{}]}

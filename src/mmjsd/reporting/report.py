@@ -31,6 +31,9 @@ EMBEDDED = 40
 #: Runs of a dataset that are unfolded at first.
 _UNFOLDED = 6
 
+#: How the numbers are defined, in the repository; a project made by the installed package has no such file.
+_DEFINITIONS = Path("docs/numbers.md")
+
 _Facts = list[tuple[str, Any]]
 
 
@@ -112,6 +115,7 @@ def write_report(
         version=version("mmjsd"),
         environment=list(describe().items()),
         library=library() if charts else "",
+        definitions=_DEFINITIONS.as_posix() if _DEFINITIONS.is_file() else "",
     )
     atomic_write(out, page)
 
