@@ -166,12 +166,13 @@ def meaning_of_bold(seeds: int) -> str:
     if seeds > 1:
         return (
             "Bold: the best, and all that Welch's t-test on the seeds cannot tell from it (95 %, adjusted "
-            "for the number of runs). Where nothing is bold, nothing is settled: no run can be told from it."
+            "for the number of runs). Where nothing is bold, nothing is settled: no run is told from the "
+            "best."
         )
     return (
         "Bold: the best, and all that the standard error of the test samples cannot tell from it (95 %, "
-        "adjusted for the number of runs). Where nothing is bold, nothing is settled: no run can be told "
-        "from it, or no standard error is known. One seed does not show how training varies."
+        "adjusted for the number of runs). Where nothing is bold, nothing is settled: no run is told "
+        "from the best, or no standard error is known. One seed does not show how training varies."
     )
 
 
