@@ -78,7 +78,10 @@ def test_new_rows_in_the_writing_of_other_programs(trained, tmp_path, capsys) ->
     ]
     file.write_bytes("\r\n".join(rows).encode())
     assert impute(run, file, out) == 0
-    assert "nothing is known in row" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "nothing that the model can use is known in rows 3, 4: left empty" in told
+    assert "in 1 row known cells of rna were not used: a vector with an empty cell counts as missing" in told
+    assert "known cells of habits" not in told
     filled = out.read_bytes().decode().split("\r\n")
     added = ["age_sd", "g0_sd", "g1_sd", "g2_sd", "smoker_sd"]
     assert filled[0] == ";".join([rows[0], *added])
@@ -95,6 +98,47 @@ def test_new_rows_in_the_writing_of_other_programs(trained, tmp_path, capsys) ->
     assert filled[4] == ";" * 12
     assert filled[5] == ""
     assert filled[6] == 'x;60;"IX";1;2;3;;0;;;;;'
+
+
+def test_what_is_told_is_so(trained, tmp_path, capsys) -> None:
+    """Rows and cells that are filled, cells that are not used, a column that is misspelt."""
+    run, cohort = trained
+    file = cohort / "new.csv"
+    file.write_text(
+        "patient,age,stage,pathh,findings,smoker\n"
+        "a,,II,scans/0.png,type b,1\n"  # its stage is of a vector with a gap
+        "b,,,scans/0.png,,\n"
+        "c,50,,,,\n"
+        "d,,,,type a,0\n"
+    )
+    assert impute(run, file, tmp_path / "out.csv") == 0
+    told = capsys.readouterr().out.splitlines()
+    assert f"{file}: 3 empty cells filled, in 2 of 4 rows" in told
+    assert f"{file}: nothing that the model can use is known in rows 3, 4: left empty" in told
+    assert f"{file}: scan: no column 'path': missing; did you mean pathh?" in told
+    unused = [line for line in told if "were not used" in line]
+    assert [line.partition(":")[2].partition(":")[0] for line in unused] == [
+        " in 2 rows known cells of clinical were not used"
+    ]
+
+
+def test_with_means_in_gaps_the_other_cells_of_a_vector_are_used(tmp_path, capsys) -> None:
+    """`impute: mean`: what is filled depends on them, and on nothing else where there is nothing else."""
+    cohort = write_cohort(tmp_path / "cohort", 120)
+    clinical = MODALITIES["clinical"] | {"impute": "mean"}
+    modalities = {"clinical": clinical, "report": MODALITIES["report"]}
+    store = tmp_path / "x.h5"
+    build(store, source=str(cohort), source_folder=cohort, seed=1, split="split", modalities=modalities)
+    run = make_run(epochs=1, shared_latent=3, network_width=0.05)
+    train(run, read_store(store), tmp_path / "run", name="x", seed=1)
+    file = tmp_path / "new.csv"
+    filled = []
+    for stage in ("I", "III"):
+        file.write_text(f"patient,age,stage,findings\na,,{stage},\n")
+        assert impute(tmp_path / "run", file, tmp_path / f"{stage}.csv") == 0
+        assert "were not used" not in capsys.readouterr().out
+        filled.append(pd.read_csv(tmp_path / f"{stage}.csv")["age"].item())
+    assert filled[0] != filled[1]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mmjsd.data.tables.options import Image, Text, Vector, modalities_of
 from mmjsd.data.tables.pictures import Pictures
 from mmjsd.data.tables.reading import TableFile, at_rows
 from mmjsd.data.tables.vectors import Raw, read_vectors
-from mmjsd.errors import MmjsdError
+from mmjsd.errors import MmjsdError, did_you_mean
 from mmjsd.modalities import kind_of
 from mmjsd.models.vae import MultimodalVAE
 from mmjsd.provenance.files import atomic_write
@@ -52,7 +52,7 @@ def impute(folder: Path, path: Path, out: Path, seed: int = 0) -> None:
 
     A cell becomes the mean of what is generated from samples of the latents given the modalities of its row;
     words become the most likely one. `<column>_sd` is the deviation between samples, in the same units. What
-    is not empty stays as it is.
+    is not empty stays as it is. A vector with an empty cell counts as missing, unless it has `impute: mean`.
 
     Args:
         folder: results/<dataset>/<run>/seed-<n> of a run on a dataset of kind `table`.
@@ -87,6 +87,7 @@ def impute(folder: Path, path: Path, out: Path, seed: int = 0) -> None:
     }
     inputs, there = _inputs(model, described, table, columns, raws)
     gaps = {name: np.isnan(raw.values) for name, raw in raws.items()}
+    _tell_unused(table, gaps, there)
     result = _filled(model, table, columns, inputs, there, gaps, seed)
     atomic_write(out, filled(table, result.cells, result.deviations) if result.cells else path.read_bytes())
 
@@ -159,6 +160,8 @@ def _inputs(
                 inputs[name] = torch.nan_to_num(rows.float())  # the mean, as in training
             continue
         if modality.column not in table.columns:
+            near = did_you_mean(modality.column, table.columns[:1000], "the table has")
+            print(f"{table.path}: {name}: no column {modality.column!r}: missing; {near}", flush=True)
             continue
         cells = table.texts([modality.column])[modality.column]
         if isinstance(modality, Text):
@@ -191,6 +194,20 @@ def _vectors(
         values[:, column.places] = ones
     gaps = np.isnan(raw.values)
     return values, ~np.all(gaps, axis=1) if vector.impute else ~np.any(gaps, axis=1)
+
+
+def _tell_unused(
+    table: TableFile, gaps: Mapping[str, NDArray[np.bool_]], there: Mapping[str, NDArray[np.bool_]]
+) -> None:
+    """Say of each vector in how many rows the model is not shown the cells that it has."""
+    for name, gap in gaps.items():
+        if count := int((~gap.all(axis=1) & ~there[name]).sum()):
+            print(
+                f"{table.path}: in {count} row{'s' * (count > 1)} known cells of {name} were not used: a "
+                "vector with an empty cell counts as missing; columns that shall predict each other must be "
+                "modalities of their own",
+                flush=True,
+            )
 
 
 # --- Predict ----------------------------------------------------------------------------------------------
@@ -229,7 +246,8 @@ def _filled(
         rows = wanting[(shown == pattern).all(1)]
         subset = [name for name, has in zip(there, pattern, strict=True) if has]
         if not subset:
-            print(f"{table.path}: nothing is known in {at_rows(table, rows)}: left empty", flush=True)
+            known = "nothing that the model can use is known"
+            print(f"{table.path}: {known} in {at_rows(table, rows)}: left empty", flush=True)
             continue
         for chunk in np.split(rows, range(_CHUNK, len(rows), _CHUNK)):
             given = {n: kind_of(model.modalities[n]).as_input(inputs[n][chunk]) for n in subset}
@@ -239,8 +257,9 @@ def _filled(
             for name, column, gap in with_gaps:
                 for place in np.flatnonzero(gap[chunk]):
                     _fill(result, model, name, column, int(chunk[place]), values[name][place])
-    number = sum(cell is not None for cells in result.cells.values() for cell in cells)
-    print(f"{table.path}: {number} empty cells filled, in {len(wanting)} of {count} rows", flush=True)
+    by_row = [sum(cell is not None for cell in row) for row in zip(*result.cells.values(), strict=True)]
+    rows_filled = sum(cells > 0 for cells in by_row)
+    print(f"{table.path}: {sum(by_row)} empty cells filled, in {rows_filled} of {count} rows", flush=True)
     return result
 
 
