@@ -145,16 +145,22 @@ def test_a_trained_model_speaks_in_the_units_of_the_table(
     monkeypatch.chdir(folder)
     run = "results/plain/js-plain/seed-1"
     model, scale = mmjsd.load(run), read_store(Path("data/plain.h5")).splits["train"].modalities["clinical"]
-    assert model.scales["clinical"].columns == list(scale.columns)
-    middle = np.array(scale.mean)
-    assert np.expm1(middle[0]) > 40
-    np.testing.assert_allclose(model.prepare({"clinical": middle})["clinical"], 0, atol=1e-6)
-    one_off = model.prepare({"clinical": [middle, middle + scale.deviation]})["clinical"]
+    assert scale.columns == ("log1p(age)", "stage=I", "stage=II", "stage=III")
+    assert model.scales["clinical"].columns == ["age", *scale.columns[1:]]
+
+    def in_table(values: Any) -> Any:
+        """Values as the table has them, an age and not its logarithm."""
+        return np.concatenate([np.expm1(values[..., :1]), values[..., 1:]], -1)
+
+    middle = in_table(scale.mean)
+    assert middle[0] > 40
+    np.testing.assert_allclose(model.prepare({"clinical": middle})["clinical"], 0, atol=1e-5)
+    one_off = model.prepare({"clinical": [middle, in_table(scale.mean + scale.deviation)]})["clinical"]
     np.testing.assert_allclose(one_off, [[0] * 4, [1] * 4], atol=1e-4)
     # the network knows hardly more than the mean, but that it does
     generated = model.generate(n=400)["clinical"].numpy()
-    np.testing.assert_allclose(generated.mean(0), middle, atol=2 * scale.deviation.max())
-    assert 30 < np.expm1(generated[:, 0].mean()) < 70
+    np.testing.assert_allclose(generated[:, 1:].mean(0), middle[1:], atol=2 * scale.deviation[1:].max())
+    assert 30 < generated[:, 0].mean() < 70
     picture = tmp_path / "generated.png"
     given = "clinical=" + ",".join(map(str, middle))
     assert main(["generate", run, "--given", given, "--n", "4", "--out", str(picture)]) == 0

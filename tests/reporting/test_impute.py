@@ -186,6 +186,33 @@ def test_runs_on_other_data_fill_no_tables(results, trained, tmp_path, capsys) -
     assert "is of the dataset kind mnist_svhn_text; only runs on a `table`" in capsys.readouterr().err
 
 
+def test_a_model_takes_a_table_of_its_columns_as_it_is(trained, tmp_path) -> None:
+    """Ages in years, of which the build took the logarithm, and words as zeros and ones."""
+    run, cohort = trained
+    model = mmjsd.load(run)
+    columns = model.scales["clinical"].columns
+    table = pd.read_csv(cohort / "samples.csv")[["age", "stage"]].dropna()
+    frame = pd.get_dummies(table, prefix_sep="=").reindex(columns=columns, fill_value=0)
+    given = model.prepare({"clinical": frame})["clinical"]
+    store = read_store(run.parent / "x.h5")
+    rows = np.concatenate([split.modalities["clinical"].data for split in store.splits.values()])
+    by_age = [values[values[:, 0].argsort()] for values in (given.numpy(), rows)]
+    np.testing.assert_allclose(*by_age, atol=1e-4)
+    with pytest.raises(
+        MmjsdError, match=r"^clinical: has no column 'age'; it needs age, stage=I, stage=II, "
+    ):
+        model.prepare({"clinical": frame.rename(columns={"age": "log1p(age)"})})
+    with pytest.raises(MmjsdError, match=r"^clinical: age must be above -1, for its log\(1 \+ x\) is taken"):
+        model.prepare({"clinical": frame.assign(age=-2.0)})
+    # as `impute` does
+    given = model.prepare({"report": ["type b"]})
+    age = model.generate(given, n=100, targets=("clinical",))["clinical"][:, 0]
+    file = tmp_path / "new.csv"
+    file.write_text("patient,age,stage,findings,smoker\na,,,type b,\n")
+    assert impute(run, file, tmp_path / "out.csv") == 0
+    assert pd.read_csv(tmp_path / "out.csv")["age"].item() == pytest.approx(age.mean().item(), rel=0.05)
+
+
 def test_a_model_takes_and_gives_data_frames(trained) -> None:
     model = mmjsd.load(trained[0])
     columns = model.scales["rna"].columns

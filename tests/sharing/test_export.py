@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,10 @@ def save(folder: Path, *, words: bool = True, **options) -> Path:
     modalities = [Modality("numbers", "vector", (3,), 3)] + [Modality("words", "text", (3,), 3)] * words
     run = make_run(network_width=0.05, **options)
     model = build(modalities, run, folder).model
-    model.scales = {"numbers": Scale(["a", "b", "c"], torch.tensor([5.0, 0, 9]), torch.tensor([2.0, 1, 3]))}
+    model.scales = {"numbers": Scale.of(["a", "log1p(b)", "c=d"], [5.0, 0, 9], [2.0, 1, 3], ["b"])}
+    options = {"source": "folder", "modalities": {"numbers": {"log1p": ["b"]}}}
     about = {"run": run.recorded, "name": "own", "seed": 1, "data_sha256": "0" * 64, "classes": []}
-    save_model(folder, model, **about, dataset={"kind": "table", "options": {"source": "folder"}})
+    save_model(folder, model, **about, dataset={"kind": "table", "options": options})
     return folder
 
 
@@ -78,6 +80,8 @@ def test_a_run_is_a_folder_that_hugging_face_hub_loads_and_saves(tmp_path, monke
     assert "Licence of the data, as far as known: not known to mmjsd" in card
     assert "| objective | mmjsd |" in card
     assert "| git.commit | abc |" in card
+    assert "Vectors are given and generated in the units of the data." in card
+    assert "in this order:\n\n- `numbers`: `a`, `b` (trained on log(1 + x)), `c=d`\n" in card
 
     with torch.no_grad():
         next(shared.parameters()).add_(1)
@@ -94,7 +98,7 @@ def test_a_run_is_a_folder_that_hugging_face_hub_loads_and_saves(tmp_path, monke
 
 @pytest.mark.parametrize("private", [0, 2])
 def test_networks_as_onnx_compute_the_same(private: int, tmp_path: Path):
-    """Also networks of the user's own, and vectors in the units of the data."""
+    """Also networks of the user's own, and vectors in the units of the data, logarithms where these are."""
     from onnxruntime import InferenceSession
 
     (tmp_path / "own.py").write_text(NETWORKS.format(module="math", extra="0.5"))
@@ -105,7 +109,7 @@ def test_networks_as_onnx_compute_the_same(private: int, tmp_path: Path):
         model = mmjsd.load(tmp_path)
     x = torch.tensor([[4.0, 1, 2], [6, -1, 3], [5, 0, 9]])
     with torch.no_grad():
-        expected = model.encode(model.prepare({"numbers": list(x.numpy())}))
+        expected = model.encode(model.prepare({"numbers": [[a, math.expm1(b), c] for a, b, c in x.tolist()]}))
     encoder = InferenceSession(tmp_path / "out/numbers-encoder.onnx")
     names = [output.name for output in encoder.get_outputs()]
     computed = dict(zip(names, encoder.run(None, {"x": x.numpy()}), strict=True))
@@ -114,7 +118,10 @@ def test_networks_as_onnx_compute_the_same(private: int, tmp_path: Path):
     files = {path.name for path in (tmp_path / "out").iterdir()}
     networks = {f"{name}-{part}.onnx" for name in model.modalities for part in ("encoder", "decoder")}
     assert files == networks | {"README.md", "config.json"}
-    assert "| `numbers-encoder.onnx` | `x` (B, 3) |" in (tmp_path / "out/README.md").read_text()
+    card = (tmp_path / "out/README.md").read_text()
+    assert "| `numbers-encoder.onnx` | `x` (B, 3) |" in card
+    assert "`log1p(x)` is the logarithm log(1 + x)" in card
+    assert "Their values, in this order:\n\n- `numbers`: `a`, `log1p(b)`, `c=d`\n" in card
 
 
 @pytest.mark.parametrize(

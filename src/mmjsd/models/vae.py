@@ -5,7 +5,7 @@ names nor the number of its modalities: they come from the store.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -45,14 +45,40 @@ class Posteriors(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """How the vectors of a modality were standardised."""
+    """How the vectors of a modality became what networks take."""
 
     columns: list[str]
-    """Names of their D values; none where they have none."""
+    """Names of their D values, such as `age` or `stage=II`; none where they have none."""
+    logarithmic: Tensor
+    """Of which of them log(1 + x) was taken first, bool (D,)."""
     mean: Tensor
-    """What was subtracted from each value, (D,)."""
+    """What was subtracted from each value then, (D,)."""
     deviation: Tensor
-    """What each was divided by then, (D,)."""
+    """What each was divided by last, (D,)."""
+
+    @classmethod
+    def of(cls, stored: Sequence[str], mean: Any, deviation: Any, log1p: Collection[str] = ()) -> "Scale":
+        """Make a scale of what a store says.
+
+        Args:
+            stored: names of the D values in the store, `log1p(age)` for a logarithm; none if they have none.
+            mean, deviation: (D,) each.
+            log1p: the columns of which log(1 + x) was taken.
+        """
+        taken = {_logarithm_of(column): column for column in log1p}
+        logarithmic = [name in taken for name in stored] or [False] * len(mean)
+        columns = [taken.get(name, name) for name in stored]
+        return cls(columns, torch.tensor(logarithmic), torch.tensor(mean), torch.tensor(deviation))
+
+    @property
+    def stored(self) -> list[str]:
+        """Names of the values in the store: `log1p(age)` where it has the logarithm."""
+        pairs = zip(self.columns, self.logarithmic.tolist(), strict=False)
+        return [_logarithm_of(column) if taken else column for column, taken in pairs]
+
+
+def _logarithm_of(column: str) -> str:
+    return f"log1p({column})"
 
 
 class MultimodalVAE(nn.Module):
@@ -129,7 +155,7 @@ class MultimodalVAE(nn.Module):
             given: modality -> what it is, or a list: ``{"image": "face.jpg", "text": ["smiling", "young"]}``.
                 An image is its file, a PIL image, or an array of uint8 or of floats in 0..1, a text its
                 words, a vector its values in the units of the data; vectors may also be a DataFrame that has
-                their columns. One thing beside lists stands for as many.
+                the columns of `scales`. One thing beside lists stands for as many.
 
         Returns:
             modality -> inputs (B, ...) on the model's device: images 0..1, token ids, vectors.
@@ -141,7 +167,7 @@ class MultimodalVAE(nn.Module):
             given = {name: self._in_order(name, value) for name, value in given.items()}
         prepared = prepare(given, self.modalities.values(), self.forms)
         rows = {name: torch.from_numpy(x) for name, x in prepared.items()}
-        rows = self.standardised({name: x.to(self.device) for name, x in rows.items()})
+        rows = self.standardised(self._with_logarithms({n: x.to(self.device) for n, x in rows.items()}))
         return {name: kind_of(self.modalities[name]).as_input(x) for name, x in rows.items()}
 
     def _in_order(self, name: str, value: Any) -> Any:
@@ -153,21 +179,45 @@ class MultimodalVAE(nn.Module):
             raise MmjsdError(f"{name}: has no column {missing[0]!r}; it needs {', '.join(columns)}")
         return value[columns].to_numpy()
 
+    def _with_logarithms(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Take log(1 + x) of the columns of vectors (B, D) of which the build took it, if all have one."""
+        taken = {}
+        for name, scale in self._scales().items():
+            if name in values:
+                x = values[name]
+                if (low := scale.logarithmic & (x <= -1)).any():
+                    row, place = low.nonzero()[0].tolist()
+                    raise MmjsdError(
+                        f"{name}: {scale.columns[place]} must be above -1, for its log(1 + x) is taken "
+                        f"(got {x[row, place].item():g})"
+                    )
+                taken[name] = torch.where(scale.logarithmic, torch.log1p(x), x)
+        return {**values, **taken}
+
+    def _without_logarithms(self, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Undo what `_with_logarithms` does, of vectors (B, D)."""
+        undone = {
+            name: torch.where(scale.logarithmic, torch.expm1(samples[name]), samples[name])
+            for name, scale in self._scales().items()
+            if name in samples
+        }
+        return {**samples, **undone}
+
     def standardised(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Bring vectors (B, D) from the units of the data to what networks take; leave all else as it is."""
+        """Bring vectors (B, D), with logarithms, to what networks take; leave all else as it is."""
         scaled = {n: (values[n] - s.mean) / s.deviation for n, s in self._scales().items() if n in values}
         return {**values, **scaled}
 
     def in_units(self, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Bring vectors (B, D) from what networks give to the units of the data; leave all else as it is."""
+        """Undo what `standardised` does, of vectors (B, D)."""
         scaled = {n: samples[n] * s.deviation + s.mean for n, s in self._scales().items() if n in samples}
         return {**samples, **scaled}
 
     def _scales(self) -> dict[str, Scale]:
         """The scales on the model's device."""
         return {
-            name: Scale(columns, mean.to(self.device), deviation.to(self.device))
-            for name, (columns, mean, deviation) in self.scales.items()
+            name: Scale(scale.columns, *(part.to(self.device) for part in scale[1:]))
+            for name, scale in self.scales.items()
         }
 
     def encode(self, values: Mapping[str, Tensor], computed: Mapping[str, Tensor | None] = {}) -> Posteriors:
@@ -277,16 +327,8 @@ class MultimodalVAE(nn.Module):
         Raises:
             MmjsdError: neither `given` nor `n`, or inputs that do not fit the model.
         """
-        if given:
-            self._refuse_out_of_range(given)
-            experts = self.encode({name: x.to(self.device) for name, x in given.items()}).shared
-            experts = Gaussian(*(t.repeat_interleave(n or 1, dim=1) for t in experts))
-            posterior = self.posterior(experts, tuple(given))
-        elif n:
-            posterior = Gaussian.standard(n, self.shared_latent, device=self.device)
-        else:
-            raise MmjsdError("generate: say how many samples (n), or what they are given")
-        return self.in_units(self.generate_from(posterior.rsample(generator), targets, generator))
+        samples = self.generate_from(self.draw_shared(given, n, generator), targets, generator)
+        return self._without_logarithms(self.in_units(samples))
 
     def generate_from(
         self,
@@ -297,6 +339,26 @@ class MultimodalVAE(nn.Module):
         """Generate the target modalities (default: all) from c (B, D), private latents from their prior."""
         private = self.draw_private(len(shared), targets, generator)
         return {name: self.decode_mean(name, s, shared) for name, s in private.items()}
+
+    def draw_shared(
+        self,
+        given: Mapping[str, Tensor] | None = None,
+        n: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw c, (n or B * n, shared latent), as `generate` does from the same arguments.
+
+        Raises:
+            MmjsdError: neither `given` nor `n`, or inputs that do not fit the model.
+        """
+        if given:
+            self._refuse_out_of_range(given)
+            experts = self.encode({name: x.to(self.device) for name, x in given.items()}).shared
+            experts = Gaussian(*(t.repeat_interleave(n or 1, dim=1) for t in experts))
+            return self.posterior(experts, tuple(given)).rsample(generator)
+        if n:
+            return Gaussian.standard(n, self.shared_latent, device=self.device).rsample(generator)
+        raise MmjsdError("generate: say how many samples (n), or what they are given")
 
     def draw_private(
         self, count: int, targets: tuple[str, ...] | None = None, generator: torch.Generator | None = None

@@ -17,6 +17,7 @@ from mmjsd.training.model_file import load_model
 __all__ = ["generate_picture"]
 
 
+@torch.no_grad()
 def generate_picture(
     folder: Path,
     given: dict[str, str],
@@ -49,7 +50,7 @@ def generate_picture(
         samples = _of_mixture(folder, content["run"]["dataset"], n, seed)
     else:
         inputs = model.prepare(given) if given else None
-        samples = model.standardised(model.generate(inputs, n=n, generator=generator))
+        samples = model.generate_from(model.draw_shared(inputs, n, generator), generator=generator)
     columns = math.ceil(math.sqrt(n))
     title = f"{content['name']}, given " + (", ".join(f"{k} = {v}" for k, v in given.items()) or "nothing")
     shown = {name: model.modalities[name] for name in samples}
@@ -61,7 +62,6 @@ def generate_picture(
         save(figure, out)
 
 
-@torch.no_grad()
 def _of_mixture(folder: Path, dataset: str, n: int, seed: int) -> dict[str, Tensor]:
     """Samples from the mixture that the evaluation takes if asked for one: modality -> (n, ...)."""
     components = make_evaluation(sampler="mixture").mixture_components

@@ -127,10 +127,9 @@ def _columns(
 def _parts(vector: Vector, names: list[str]) -> list[_Column]:
     """The columns that the values of a vector, of these names, were made of."""
     parts: dict[str, _Column] = {}
-    logarithms = {f"log1p({column})": column for column in vector.log1p}
     for place, name in enumerate(names):
         of_words = [column for column in vector.categorical if name.startswith(f"{column}=")]
-        column = max(of_words, key=len) if of_words else logarithms.get(name, name)
+        column = max(of_words, key=len) if of_words else name
         part = parts.setdefault(column, _Column(column, [], []))
         part.places.append(place)
         if of_words:
@@ -256,22 +255,18 @@ def _filled(
             values = {n: x.double().numpy().reshape(len(chunk), LATENTS, -1) for n, x in samples.items()}
             for name, column, gap in with_gaps:
                 for place in np.flatnonzero(gap[chunk]):
-                    _fill(result, model, name, column, int(chunk[place]), values[name][place])
+                    _fill(result, column, int(chunk[place]), values[name][place])
     by_row = [sum(cell is not None for cell in row) for row in zip(*result.cells.values(), strict=True)]
     rows_filled = sum(cells > 0 for cells in by_row)
     print(f"{table.path}: {sum(by_row)} empty cells filled, in {rows_filled} of {count} rows", flush=True)
     return result
 
 
-def _fill(
-    result: _Filled, model: MultimodalVAE, name: str, column: _Column, row: int, samples: NDArray[np.float64]
-) -> None:
+def _fill(result: _Filled, column: _Column, row: int, samples: NDArray[np.float64]) -> None:
     """Fill a cell by samples (LATENTS, D) of its vector."""
     own = samples[:, column.places]
     if column.words:
         result.cells[column.name][row] = column.words[int(own.mean(0).argmax())]
         return
-    if model.scales[name].columns[column.places[0]] != column.name:
-        own = np.expm1(own)
     result.cells[column.name][row] = f"{own.mean():.6g}"
     result.deviations[f"{column.name}_sd"][row] = f"{own.std(ddof=1):.6g}"

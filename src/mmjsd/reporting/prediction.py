@@ -121,7 +121,7 @@ def _column_names(shown: Shown, name: str) -> list[str]:
     """What the columns are called; their numbers where they have no names."""
     model = shown.trained.model
     scale = model.scales.get(name)
-    return scale.columns if scale and scale.columns else [str(n) for n in range(model.modalities[name].size)]
+    return scale.stored if scale and scale.columns else [str(n) for n in range(model.modalities[name].size)]
 
 
 def _short(name: str) -> str:

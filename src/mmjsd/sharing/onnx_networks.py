@@ -25,7 +25,7 @@ _COMPARED = 5
 
 
 class _Encoder(nn.Module):
-    """Inputs (B, ...), vectors in the units of the data -> means and log-variances, (B, D) each."""
+    """Inputs (B, ...), vectors with logarithms -> means and log-variances, (B, D) each."""
 
     def __init__(self, model: MultimodalVAE, name: str):
         super().__init__()
@@ -38,7 +38,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """Latents (B, D) each -> the mean of a sample (B, ...), vectors in the units of the data."""
+    """Latents (B, D) each -> the mean of a sample (B, ...), vectors with logarithms."""
 
     def __init__(self, model: MultimodalVAE, name: str):
         super().__init__()
@@ -70,7 +70,9 @@ def write_onnx(run: Path, folder: Path) -> None:
         means += ["private_mean", "private_log_variance"]
         latents |= {"private": model.private_latent}
     generator = torch.Generator().manual_seed(0)
-    samples = model.generate(n=_COMPARED, generator=generator)
+    with torch.no_grad():
+        shared = model.draw_shared(n=_COMPARED, generator=generator)
+        samples = model.in_units(model.generate_from(shared, generator=generator))
     for name, x in samples.items():
         if kind_of(model.modalities[name]).ALPHABET:
             x = x.argmax(-1)  # the most likely characters, of their probabilities

@@ -13,7 +13,7 @@ from mmjsd.data.missing import lose
 from mmjsd.data.store import Split, Store, modalities_of
 from mmjsd.devices import autocast, image_layout, memory_budget, pick_device, pick_precision
 from mmjsd.errors import MmjsdError
-from mmjsd.models.vae import MultimodalVAE, Scale
+from mmjsd.models.vae import MultimodalVAE
 from mmjsd.params import Run
 from mmjsd.provenance.files import sha256_file
 from mmjsd.training.capture import captured
@@ -21,7 +21,7 @@ from mmjsd.training.checkpoint import Checkpoint, random_state, restore_random_s
 from mmjsd.training.compilation import compiled, repays_compilation
 from mmjsd.training.epoch import Epoch
 from mmjsd.training.history import Row, write_history
-from mmjsd.training.model_file import build, save_model
+from mmjsd.training.model_file import build, save_model, scale_of
 from mmjsd.training.progress import Progress
 from mmjsd.training.step import Outcome, Step
 from mmjsd.variables import usable
@@ -148,8 +148,9 @@ def train(
         return
 
     write_history(folder / "history.csv", history)
+    dataset = {"kind": store.kind, "options": store.params}
     model.scales = {
-        name: Scale(list(table.columns or ()), torch.tensor(table.mean), torch.tensor(table.deviation))
+        name: scale_of(dataset, name, table.columns or (), table.mean, table.deviation)
         for name, table in store.splits["train"].modalities.items()
         if table.mean is not None and table.deviation is not None
     }
@@ -163,7 +164,7 @@ def train(
         seed=seed,
         data_sha256=sha256_file(store.path),
         classes=store.classes,
-        dataset={"kind": store.kind, "options": store.params},
+        dataset=dataset,
     )
 
 

@@ -1,11 +1,9 @@
 """The file of a trained model, `model.safetensors`, and the model made from parameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from mmjsd import registry
 from mmjsd.devices import image_layout, pick_device
@@ -18,7 +16,7 @@ from mmjsd.objectives import Objective
 from mmjsd.params import Run, make_run
 from mmjsd.provenance.files import sha256_file
 
-__all__ = ["NAME", "build", "load_model", "save_model"]
+__all__ = ["NAME", "build", "load_model", "save_model", "scale_of"]
 
 NAME = "model.safetensors"
 
@@ -59,6 +57,21 @@ def build(modalities: list[Modality], run: Run, root: Path = Path()) -> Objectiv
     return registry.resolve("objectives", run.objective)(model, **run.objective_options)
 
 
+def scale_of(
+    dataset: Mapping[str, Any], name: str, columns: Sequence[str], mean: Any, deviation: Any
+) -> Scale:
+    """Give the scale of the vectors of a modality.
+
+    Args:
+        dataset: its `kind`, and the `options` by which it was built.
+        name: of the modality.
+        columns, mean, deviation: as the store has them.
+    """
+    is_of_table = dataset.get("kind") == "table"
+    log1p = dataset["options"]["modalities"][name]["log1p"] if is_of_table else []
+    return Scale.of(columns, mean, deviation, log1p)
+
+
 def save_model(folder: Path, model: MultimodalVAE, **about: Any) -> None:
     """Write a model into the folder of its run.
 
@@ -77,8 +90,8 @@ def save_model(folder: Path, model: MultimodalVAE, **about: Any) -> None:
         said["networks"] = {name: own.sha256 for name, own in model.own_networks.items()}
     if model.scales:
         said["scales"] = {
-            name: [columns, mean.tolist(), deviation.tolist()]
-            for name, (columns, mean, deviation) in model.scales.items()
+            name: [scale.stored, scale.mean.tolist(), scale.deviation.tolist()]
+            for name, scale in model.scales.items()
         }
     weights.write(folder / NAME, model.state_dict(), said)
 
@@ -122,8 +135,8 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
         model.load_state_dict(found)
         model.forms = about["forms"]
         model.scales = {
-            name: Scale(columns, torch.tensor(mean), torch.tensor(deviation))
-            for name, (columns, mean, deviation) in about.get("scales", {}).items()
+            name: scale_of(about.get("dataset", {}), name, *said)
+            for name, said in about.get("scales", {}).items()
         }
     place = pick_device(device)
     return model.to(place).to(memory_format=image_layout(place)).eval(), about
