@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -51,6 +53,36 @@ def test_load_refuses(tmp_path):
     files.write(tmp_path / "model.safetensors", {}, {"kind": "classifier"})
     with pytest.raises(MmjsdError, match=r"model\.safetensors: not a model"):
         mmjsd.load(tmp_path)
+
+
+def test_load_names_the_folders_that_may_be_meant(tmp_path, monkeypatch):
+    """Where that of the seed is left out, or the run alone is named; of the command line, too."""
+    monkeypatch.chdir(tmp_path)
+    seeds = [Path(f"results/mine/mine-mmjsd/seed-{seed}") for seed in (1, 2)]
+    for seed in seeds:
+        seed.mkdir(parents=True)
+        (seed / "model.safetensors").write_text("hello")
+    near = f"did you mean {seeds[0]} or {seeds[1]}?"
+    for folder in (
+        "results/mine/mine-mmjsd",
+        "results/mine/",
+        "results",
+        "mine-mmjsd",
+        str(tmp_path / "results"),
+    ):
+        with pytest.raises(MmjsdError) as error:
+            mmjsd.load(folder)
+        told = f"{Path(folder)}/model.safetensors: no such file; {near}"
+        assert (
+            str(error.value).replace(f"mean {tmp_path}/", "mean ").replace(f"or {tmp_path}/", "or ") == told
+        )
+    (seeds[1] / "model.safetensors").unlink()
+    for folder in (f"{seeds[0]}/model.safetensors", "mine-mmjsd"):
+        with pytest.raises(MmjsdError, match=f"no such file; did you mean {seeds[0]}\\?$"):
+            mmjsd.load(folder)
+    for folder in (seeds[1], "other", "[", "."):
+        with pytest.raises(MmjsdError, match="no such file; train the run"):
+            mmjsd.load(folder)
 
 
 class Bomb:

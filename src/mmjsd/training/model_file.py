@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,9 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
         MmjsdError: no model there or a damaged one, its networks are not there or changed, or no such device.
     """
     path = Path(folder) / NAME
+    if not path.exists() and (near := _models_near(Path(folder))):
+        more = f", or one of {len(near) - 5} others" if len(near) > 5 else ""
+        raise MmjsdError(f"{path}: no such file; did you mean {' or '.join(near[:5])}{more}?")
     found, about = weights.read(path, "model", "train the run (again) with `mmjsd train`")
     with _of_this_version(path):
         for key, kind in _SAID.items():
@@ -140,6 +144,15 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
         }
     place = pick_device(device)
     return model.to(place).to(memory_format=image_layout(place)).eval(), about
+
+
+def _models_near(folder: Path) -> list[str]:
+    """Name the folders with a model that may be meant: of seeds below, or of a run of that name."""
+    if folder.name == NAME and folder.is_file():
+        return [str(folder.parent)]
+    below = [place for depth in ("", "*/", "*/*/") for place in folder.glob(f"{depth}seed-*/{NAME}")]
+    named = Path("results").glob(f"*/{escape(folder.name)}/seed-*/{NAME}") if folder.name else ()
+    return sorted({str(place.parent) for place in (*below, *named)})
 
 
 @contextmanager
