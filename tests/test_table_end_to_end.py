@@ -139,7 +139,7 @@ def test_a_changed_file_makes_the_store_anew(
 
 
 def test_a_trained_model_speaks_in_the_units_of_the_table(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its vectors are given and generated so, in Python and on the command line."""
     monkeypatch.chdir(folder)
@@ -165,6 +165,7 @@ def test_a_trained_model_speaks_in_the_units_of_the_table(
     given = "clinical=" + ",".join(map(str, middle))
     assert main(["generate", run, "--given", given, "--n", "4", "--out", str(picture)]) == 0
     assert picture.stat().st_size > 1000
+    assert f"{picture}: has 4 samples of each modality" in capsys.readouterr().out
 
 
 def test_the_medical_example_is_learnt_in_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

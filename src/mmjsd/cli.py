@@ -148,12 +148,14 @@ def _generate(arguments: argparse.Namespace) -> None:
         raise MmjsdError("--given: one modality is given twice; give each once")
     n, out, seed, sampler = arguments.n, arguments.out, arguments.seed, arguments.sampler
     generate_picture(arguments.folder, given, n=n, out=out, seed=seed, sampler=sampler)
+    print(f"{out}: has {n} samples of each modality")
 
 
 def _impute(arguments: argparse.Namespace) -> None:
     from mmjsd.reporting.impute import impute
 
     impute(arguments.folder, arguments.file, arguments.out, seed=arguments.seed)
+    print(f"{arguments.out}: has {arguments.file} as it is then")
 
 
 def _ui(arguments: argparse.Namespace) -> None:

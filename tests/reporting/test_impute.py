@@ -1,5 +1,6 @@
 """Gaps of tables filled on the command line."""
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from mmjsd.cli import main
 from mmjsd.data.kinds.table import build
 from mmjsd.data.store import read_store
 from mmjsd.errors import MmjsdError
+from mmjsd.reporting import generate
 from mmjsd.training.loop import train
 from support.cohort import MODALITIES, write_cohort
 from support.samples import make_run
@@ -211,6 +213,27 @@ def test_a_model_takes_a_table_of_its_columns_as_it_is(trained, tmp_path) -> Non
     file.write_text("patient,age,stage,findings,smoker\na,,,type b,\n")
     assert impute(run, file, tmp_path / "out.csv") == 0
     assert pd.read_csv(tmp_path / "out.csv")["age"].item() == pytest.approx(age.mean().item(), rel=0.05)
+
+
+def test_bars_of_a_picture_have_names_and_a_unit(trained, tmp_path, monkeypatch, capsys) -> None:
+    """As they fit: none of them overlaps another, nor the line below."""
+    figures = []
+    monkeypatch.setattr(generate, "save", lambda figure, out: figures.append(figure))
+    for n in (1, 9):
+        assert main(["generate", str(trained[0]), "--n", str(n), "--out", str(tmp_path / "x.png")]) == 0
+        assert capsys.readouterr().out == f"{tmp_path / 'x.png'}: has {n} samples of each modality\n"
+        figure = figures.pop()
+        figure.canvas.draw()
+        axes = {ax.get_title(): [text for text in ax.texts] for ax in figure.axes}
+        names = [text.get_text() for text in axes["clinical"]]
+        assert names == ["log1p(age)", "stage=I", "stage=II", "stage=III"]
+        assert [text.get_text() for text in axes["rna"]] == ["g0", "g1", "g2"]
+        line = figure.get_supxlabel().replace("\n", " ")
+        assert line.startswith("Bars: standard deviations from the mean of the training data")
+        boxes = [text.get_window_extent() for text in axes["clinical"]]
+        edges = [(left.x1, right.x0) for left, right in itertools.pairwise(boxes)]
+        assert all(end < start + 1 for end, start in edges), edges
+        assert min(box.y0 for box in boxes) > figure._supxlabel.get_window_extent().y1
 
 
 def test_a_model_takes_and_gives_data_frames(trained) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "save",
     "scale_of",
     "sheets",
+    "shortened",
 ]
 
 _STYLE: Any = {
@@ -147,6 +148,11 @@ def panels(
 def scale_of(modality: Modality) -> float:
     """Tell how much larger than others the cells of a modality are."""
     return _MAGNIFIED if kind_of(modality).ALPHABET and math.prod(modality.shape) > LONG else 1.0
+
+
+def shortened(name: str) -> str:
+    """Cut the name of a column to what has room beside others."""
+    return name if len(name) <= 24 else f"{name[:23]}…"
 
 
 def colours(number: int) -> list[str]:

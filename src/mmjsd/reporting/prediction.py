@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmjsd.evaluation.prediction import predictions
 from mmjsd.modalities.vector import r_squared
-from mmjsd.reporting.canvas import Drawn
+from mmjsd.reporting.canvas import Drawn, shortened
 from mmjsd.reporting.shown import Shown
 
 __all__ = ["by_column", "true_and_predicted"]
@@ -42,12 +42,12 @@ def true_and_predicted(shown: Shown) -> Drawn:
             ax.scatter(x[:, column], y[:, column], s=5, alpha=0.5, linewidths=0)
             limits = (x[:, column].min(), x[:, column].max())
             ax.plot(limits, limits, color="black", lw=0.6)
-            ax.set_title(f"{_short(columns[column])}\nR² {scores[column]:.2f}", size=8)
+            ax.set_title(f"{shortened(columns[column])}\nR² {scores[column]:.2f}", size=8)
             ax.locator_params(nbins=3)
             ax.tick_params(labelsize=7)
         for ax in line[len(ranks) :]:
             ax.remove()
-        line[0].set_ylabel(f"{_short(name)}\npredicted")
+        line[0].set_ylabel(f"{shortened(name)}\npredicted")
     for ax in grid[-1]:
         ax.set_xlabel("true")
     figure.suptitle("Predicted against true values")
@@ -82,7 +82,7 @@ def by_column(shown: Shown) -> Drawn:
         ax.axvline(0, color="black", lw=0.6)
         ax.set(xlim=(_LEAST - 0.03, 1.03), ylim=(len(columns) - 0.5, -0.5), title=name, xlabel="R²")
         if len(columns) <= _NAMED:
-            ax.set_yticks(places, [_short(columns[column]) for column in order], size=7)
+            ax.set_yticks(places, [shortened(columns[column]) for column in order], size=7)
         else:
             ax.set_ylabel(f"its {len(columns)} columns by rank")
     for ax in axes[len(vectors) :]:
@@ -122,7 +122,3 @@ def _column_names(shown: Shown, name: str) -> list[str]:
     model = shown.trained.model
     scale = model.scales.get(name)
     return scale.stored if scale and scale.columns else [str(n) for n in range(model.modalities[name].size)]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:23]}…"
