@@ -1,10 +1,11 @@
+import argparse
 import errno
 import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +240,28 @@ def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str], arguments:
         main(arguments.split())
     assert caught.value.code == 2
     assert "usage: mmjsd" in capsys.readouterr().err
+
+
+def test_every_argument_has_a_help() -> None:
+    """Of every command; an option that has a default says it, but for lists and switches, which are empty."""
+
+    def of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.Action]]:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    yield from of(command)
+            else:
+                yield parser.prog, action
+
+    arguments = list(of(cli._parser()))
+    assert len({prog for prog, _ in arguments}) > 15
+    assert [(prog, action.dest) for prog, action in arguments if not action.help] == []
+    with_default = [(prog, a) for prog, a in arguments if a.default not in (None, False, [], "==SUPPRESS==")]
+    assert [(prog, a.dest) for prog, a in with_default if "default: " not in str(a.help)] == []
+    for prog in {prog for prog, _ in arguments}:  # percent signs would be taken for places of values
+        with pytest.raises(SystemExit) as caught:
+            main([*prog.split()[1:], "--help"])
+        assert caught.value.code == 0
 
 
 def test_help_is_quick() -> None:

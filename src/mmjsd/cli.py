@@ -14,6 +14,14 @@ from mmjsd.provenance.records import UpToDate
 
 __all__ = ["main"]
 
+#: What the arguments of steps are.
+_KEYS = {
+    "dataset": "its name in `datasets` of the parameter file",
+    "modality": "one of the dataset's, such as `text`",
+    "run": "its name in the parameter file, or in what `mmjsd params check` lists of a sweep",
+}
+_SEED = "of the sampling (default: 0)"
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a fault of the input is told in plain lines, without a traceback."""
@@ -172,7 +180,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    text = "the parameter file (default: params.yaml)"
+    shared.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE", help=text)
 
     parser = argparse.ArgumentParser(
         prog="mmjsd",
@@ -192,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     init = command(commands, "init", _init, "lay down a project of your own")
-    init.add_argument("folder", type=Path, metavar="FOLDER")
+    init.add_argument("folder", type=Path, metavar="FOLDER", help="of the project; made if it is not there")
 
     data = commands.add_parser("data", help="build a dataset's store, or look into one")
     groups = {"data": data.add_subparsers(required=True, metavar="COMMAND"), "": commands}
@@ -204,10 +213,10 @@ def _parser() -> argparse.ArgumentParser:
         for key in step.keys:
             if key == "seed":
                 added.add_argument(
-                    "--seed", type=_natural, metavar="N", help="default: the first of the seeds"
+                    "--seed", type=_natural, metavar="N", help="of the run (default: the first of the seeds)"
                 )
             else:
-                added.add_argument(key, metavar=key.upper())
+                added.add_argument(key, metavar=key.upper(), help=_KEYS[key])
         for flag, option in step.options.items():
             added.add_argument(flag, **option)
     compare = commands.choices["compare"]
@@ -218,9 +227,10 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--metric", action="append", default=[], metavar="KEY", help=text)
     text = "write what the runs of a parameter file show into a page of results"
     page = command(commands, "results", _results, text, shared)
-    page.add_argument("--page", type=Path, default=Path("docs/results.md"), metavar="FILE.md")
+    text = "the page, whose section of the parameter file is written anew (default: docs/results.md)"
+    page.add_argument("--page", type=Path, default=Path("docs/results.md"), metavar="FILE.md", help=text)
     info = command(groups["data"], "info", _info, "check a store and print what is in it")
-    info.add_argument("file", type=Path, metavar="FILE")
+    info.add_argument("file", type=Path, metavar="FILE", help="data/DATASET.h5")
 
     text = "print what made a run, back to the source files, and check every hash"
     origin = command(commands, "provenance", _provenance, text)
@@ -228,28 +238,41 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = command(commands, "generate", _generate, "draw samples of a trained model as a picture")
     generate.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")
-    generate.add_argument("--given", type=_given, action="append", default=[], metavar="MODALITY=VALUE")
-    generate.add_argument("--n", type=_positive, default=64, metavar="N")
-    generate.add_argument("--out", type=Path, required=True, metavar="FILE.png")
-    generate.add_argument("--seed", type=_natural, default=0, metavar="N")
-    generate.add_argument("--sampler", choices=("prior", "mixture"), default="prior")
+    text = (
+        "what samples are given: the file of an image, the words of a text, the numbers of a vector as "
+        "50,2.7,3, in the units and the order of its columns (once for each modality; default: nothing)"
+    )
+    generate.add_argument(
+        "--given", type=_given, action="append", default=[], metavar="MODALITY=VALUE", help=text
+    )
+    text = "samples of each modality (default: 64)"
+    generate.add_argument("--n", type=_positive, default=64, metavar="N", help=text)
+    text = "the picture to write; its ending is its format, such as png, pdf or svg"
+    generate.add_argument("--out", type=Path, required=True, metavar="FILE.png", help=text)
+    generate.add_argument("--seed", type=_natural, default=0, metavar="N", help=_SEED)
+    text = "of samples given nothing: the prior, or a mixture fitted to the training data (default: prior)"
+    generate.add_argument("--sampler", choices=("prior", "mixture"), default="prior", help=text)
 
     text = "fill the empty cells of a table with what a trained model predicts"
     impute = command(commands, "impute", _impute, text)
     impute.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")
-    impute.add_argument("file", type=Path, metavar="FILE.csv")
-    impute.add_argument("--out", type=Path, required=True, metavar="FILLED.csv")
-    impute.add_argument("--seed", type=_natural, default=0, metavar="N")
+    text = "the table, CSV or TSV, with the columns of the table that the run was trained on"
+    impute.add_argument("file", type=Path, metavar="FILE.csv", help=text)
+    text = "the table to write, a new file"
+    impute.add_argument("--out", type=Path, required=True, metavar="FILLED.csv", help=text)
+    impute.add_argument("--seed", type=_natural, default=0, metavar="N", help=_SEED)
 
     text = "show the runs in MLflow, and print where they are side by side"
     ui = command(commands, "ui", _ui, text)
-    ui.add_argument("--port", type=_positive, default=5000, metavar="N", help="default: 5000")
+    ui.add_argument("--port", type=_positive, default=5000, metavar="N", help="of the pages (default: 5000)")
 
     text = "write a trained model for the Hugging Face Hub, or its networks as ONNX"
     export = command(commands, "export", _export, text)
     export.add_argument("folder", type=Path, metavar="FOLDER", help="results/DATASET/RUN/seed-N")
-    export.add_argument("--format", choices=("huggingface", "onnx"), required=True)
-    export.add_argument("--out", type=Path, required=True, metavar="NEW_FOLDER")
+    text = "a folder for the Hugging Face Hub, or the encoders and decoders as ONNX"
+    export.add_argument("--format", choices=("huggingface", "onnx"), required=True, help=text)
+    text = "the folder to write, empty or not there yet"
+    export.add_argument("--out", type=Path, required=True, metavar="NEW_FOLDER", help=text)
 
     about = commands.add_parser("params", help="check the parameter file, or print its schema")
     files = about.add_subparsers(required=True, metavar="COMMAND")

@@ -36,7 +36,14 @@ TEMPLATE = Path(__file__).parents[1] / "reporting" / "report.html.j2"
 
 _RUN_FOLDER = "results/{dataset}/{run}/seed-{seed}"
 _OTHER_DATA = {"action": "store_true", "help": "even if the store is not the one it was trained on"}
-_PUBLISHED_OPTION = {"--published": {"type": Path, "default": PUBLISHED, "metavar": "FILE"}}
+_PUBLISHED_OPTION = {
+    "--published": {
+        "type": Path,
+        "default": PUBLISHED,
+        "metavar": "FILE",
+        "help": "YAML of values from papers, shown beside yours (default: those that come with mmjsd)",
+    }
+}
 
 
 def used_datasets(params: Params) -> list[str]:
