@@ -220,11 +220,9 @@ def _groups(measured: Mapping[str, list[Metrics]], known: list[dict]) -> Iterato
 
 
 def _notes(known: list[dict], standin: bool) -> list[str]:
-    if not known:
-        return ["No published value was seen in a citable place, so none is quoted."]
     sources = dict.fromkeys(entry["source"] for entry in known)
     notes = [f"[{number}] {source}" for number, source in enumerate(sources, 1)]
-    if standin:
+    if known and standin:
         notes.insert(0, "Published values are of the real data: they don't compare with those of a stand-in.")
     return notes
 

@@ -64,13 +64,12 @@ def scale_of(
     """Give the scale of the vectors of a modality.
 
     Args:
-        dataset: its `kind`, and the `options` by which it was built.
+        dataset: the `options` by which it was built.
         name: of the modality.
         columns, mean, deviation: as the store has them.
     """
-    is_of_table = dataset.get("kind") == "table"
-    log1p = dataset["options"]["modalities"][name]["log1p"] if is_of_table else []
-    return Scale.of(columns, mean, deviation, log1p)
+    options = dataset.get("options", {}).get("modalities", {}).get(name, {})
+    return Scale.of(columns, mean, deviation, options.get("log1p", []))
 
 
 def save_model(folder: Path, model: MultimodalVAE, **about: Any) -> None:
