@@ -78,7 +78,7 @@ def test_a_section_says_what_made_it_and_what_its_numbers_settle(folder: Path) -
     assert "is trained in 10 s to 30 s" in text
     assert (
         "`digits` (polymnist): own files, from the folder `files`. Samples: train 12,000, test 300. Runs are "
-        "judged on the split `test`." in text
+        "judged on the split `test`. The files are not in the repository." in text
     )
     # t(2) at 97.5 % is 4.303: 4.303 * 0.01 / sqrt(3)
     assert cells(page, "js") == ["**0.910 ± 0.025**", "0.500 ± 0.000", "20 s"]

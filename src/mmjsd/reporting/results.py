@@ -15,6 +15,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.evaluation.keys import SAMPLES
 from mmjsd.evaluation.metrics_file import Metrics, read_metrics
 from mmjsd.evaluation.presentation import chance_of, headline, is_better_the_less, with_summaries
+from mmjsd.params.sources import origin
 from mmjsd.params.sweeps import written
 from mmjsd.provenance.files import atomic_write
 from mmjsd.reporting.canvas import colours, draw_line, handles_of, house_style, name_lines, save
@@ -186,6 +187,8 @@ def _data(study: Study, rows: Sequence[Mapping[str, Any]], metrics: Sequence[Met
     first = rows[0]
     sizes = {f"{SAMPLES}{split}": size for split, size in study.sizes[first["dataset"]].items()}
     about = about_data(first["source"], {**sizes, **metrics[0]})
+    if origin(first["source"]) == "folder":
+        about += " The files are not in the repository."
     judges = judges_of(metrics[0])
     of_judges = f" {judges[:1].upper()}{judges[1:]}." if judges else ""
     return f"Data `{first['dataset']}` ({first['kind']}): {about}{of_judges}"
