@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -44,6 +45,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("e2e")
     items.sort(key=lambda item: (not item.get_closest_marker("e2e"), item.path.stem != "test_dvc"))
 
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # as a shell has it for what runs in the background; the processes that tests start would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 torch.set_num_threads(1)  # more only get in each other's way on batches this small
 

@@ -11,7 +11,6 @@ from mmjsd.interruption import Interrupted, deferred, end_when_asked
 @pytest.fixture(autouse=True)
 def _handlers():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -161,7 +161,7 @@ def test_the_command_ends_as_its_processes_end(project):
     checkpoint.write_bytes(content)
 
     with started() as child:
-        until(child, "epoch ")
+        until(child, ": epoch ")
         os.kill(members(child)[1], signal.SIGKILL)
         told = [line for line in child.communicate()[0].splitlines() if "epoch" not in line]
     assert child.returncode == 1
@@ -171,7 +171,7 @@ def test_the_command_ends_as_its_processes_end(project):
     ]
 
     with started() as child:
-        until(child, "epoch ")
+        until(child, ": epoch ")
         pids = members(child)
         child.kill()
         wait_for_the_end(pids)
