@@ -249,6 +249,9 @@ def test_a_parameter_file_by_another_name(project: Project) -> None:
         assert "js/seed-1/training.record.json: to be made again (other params: beta)" in outcome.output
 
 
+NOT_THERE = "no such parameter file; work in a project (`mmjsd init FOLDER` lays one down)"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -257,8 +260,8 @@ def test_a_parameter_file_by_another_name(project: Project) -> None:
             "--config epochs: has no effect; change parameters in their file, or name another one by "
             "--configfile FILE",
         ),
-        (["--config", "params=3"], "3: no such parameter file"),
-        (["--config", "params=nowhere.yaml"], "nowhere.yaml: no such parameter file"),
+        (["--config", "params=3"], f"3: {NOT_THERE}"),
+        (["--config", "params=nowhere.yaml"], f"nowhere.yaml: {NOT_THERE}"),
         (
             ["--configfile", "params.yaml", "mine.yaml"],
             "params.yaml and mine.yaml: name one parameter file, not 2",
