@@ -147,7 +147,7 @@ def _made(made: Sequence[Mapping[str, str]]) -> str:
     """From which code, with which library and on what machine."""
 
     def each(write: Any) -> str:
-        return " and ".join(dict.fromkeys(filter(None, map(write, made))))
+        return _listed([*dict.fromkeys(filter(None, map(write, made)))] or [""])
 
     def commit(of: Mapping[str, str]) -> str:
         changed = " with changes" if of.get("git.dirty") == "true" else ""
