@@ -113,6 +113,10 @@ class Split:
     labels: NDArray[Any] | None = None
     """(P,) or (P, A): the labels of the samples; None where the data have none."""
 
+    def missing(self) -> dict[str, float]:
+        """Compute which share of the samples lacks each modality."""
+        return dict(zip(self.modalities, (self.pairs < 0).mean(0).tolist(), strict=True))
+
     def sample(self, samples: NDArray[np.integer]) -> "Split":
         """Take these samples (B,) alone into memory, with no other rows than theirs."""
         tables, columns = {}, []
@@ -588,12 +592,13 @@ def describe(store: Store) -> str:
         together = " of all these files" if name.endswith("/") else ""  # no folder need be called so
         lines.append(f"  source   {name} (sha256{together} {digest[:12]})")
     for name, split in store.splits.items():
-        missing = (split.pairs < 0).mean(axis=0)
+        missing = split.missing()
         lines.append(f"  {name}: {len(split.pairs):,} samples; {_counts(split.labels, store.classes)}")
-        for share, (modality, table) in zip(missing, split.modalities.items(), strict=True):
+        for modality, table in split.modalities.items():
             lines.append(
                 f"    {modality}: {table.kind} {table.data.dtype} {table.data.shape}, "
-                f"{table.data.nbytes:,} bytes, missing in {share:.1%}; {_counts(table.labels, store.classes)}"
+                f"{table.data.nbytes:,} bytes, missing in {missing[modality]:.1%}; "
+                f"{_counts(table.labels, store.classes)}"
             )
             lines += [f"      {line}" for line in _columns(table)]
     return "\n".join(lines)

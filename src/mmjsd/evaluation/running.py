@@ -100,9 +100,9 @@ def evaluate(
         **{f"{KIND}{name}": modality.kind for name, modality in judged.model.modalities.items()},
         **{f"{SAMPLES}{name}": len(split.pairs) for name, split in store.splits.items()},
         **{
-            f"{MISSING}{name}/{modality}": float(share)
+            f"{MISSING}{name}/{modality}": share
             for name, split in store.splits.items()
-            for modality, share in zip(store.modalities, (split.pairs < 0).mean(0), strict=True)
+            for modality, share in split.missing().items()
         },
         **labels,
         "meta/objective": judged.run["objective"],

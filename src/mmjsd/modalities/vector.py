@@ -28,6 +28,7 @@ __all__ = [
     "encoder",
     "likelihood_mean",
     "log_likelihood",
+    "logarithm_of",
     "prepare",
     "r_squared",
     "score",
@@ -70,6 +71,11 @@ def prepare(item: Any, shape: Shape, form: str = "") -> tuple[NDArray[np.float32
 def as_input(rows: "Tensor") -> "Tensor":
     """The values (B, D) as they are."""
     return rows
+
+
+def logarithm_of(column: str) -> str:
+    """Name what the store has of a column of which log(1 + x) was taken."""
+    return f"log1p({column})"
 
 
 def log_likelihood(

@@ -17,6 +17,7 @@ from mmjsd.errors import MmjsdError
 from mmjsd.means import geometric
 from mmjsd.modalities import Modality, kind_of
 from mmjsd.modalities.preparation import prepare
+from mmjsd.modalities.vector import logarithm_of
 from mmjsd.models import networks
 
 __all__ = ["MultimodalVAE", "Posteriors", "Scale"]
@@ -65,7 +66,7 @@ class Scale(NamedTuple):
             mean, deviation: (D,) each.
             log1p: the columns of which log(1 + x) was taken.
         """
-        taken = {_logarithm_of(column): column for column in log1p}
+        taken = {logarithm_of(column): column for column in log1p}
         logarithmic = [name in taken for name in stored] or [False] * len(mean)
         columns = [taken.get(name, name) for name in stored]
         return cls(columns, torch.tensor(logarithmic), torch.tensor(mean), torch.tensor(deviation))
@@ -74,11 +75,7 @@ class Scale(NamedTuple):
     def stored(self) -> list[str]:
         """Names of the values in the store: `log1p(age)` where it has the logarithm."""
         pairs = zip(self.columns, self.logarithmic.tolist(), strict=False)
-        return [_logarithm_of(column) if taken else column for column, taken in pairs]
-
-
-def _logarithm_of(column: str) -> str:
-    return f"log1p({column})"
+        return [logarithm_of(column) if taken else column for column, taken in pairs]
 
 
 class MultimodalVAE(nn.Module):

@@ -28,6 +28,7 @@ __all__ = [
     "colours",
     "draw",
     "draw_all",
+    "draw_level",
     "draw_line",
     "handles_of",
     "house_style",
@@ -177,6 +178,21 @@ def name_lines(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> 
     figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(names) // columns))
     figure.legend(handles, names, loc="outside lower center", ncols=columns)
     return ""
+
+
+def draw_level(ax: Axes, value: float, name: str, style: str = "--") -> None:
+    """Draw what a metric is held against as a thin line across, with its name at the right end."""
+    ax.axhline(value, color="0.4", lw=0.8, ls=style)
+    ax.annotate(
+        name,
+        (1, value),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 1.5),
+        textcoords="offset points",
+        ha="right",
+        size=7,
+        color="0.4",
+    )
 
 
 def draw_line(ax: Axes, points: "Mapping[float, Measured]", colour: str, name: str) -> None:

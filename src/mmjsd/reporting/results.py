@@ -18,12 +18,11 @@ from mmjsd.evaluation.presentation import chance_of, headline, is_better_the_les
 from mmjsd.params.sources import origin
 from mmjsd.params.sweeps import written
 from mmjsd.provenance.files import atomic_write
-from mmjsd.reporting.canvas import colours, draw_line, handles_of, house_style, name_lines, save
+from mmjsd.reporting.canvas import colours, draw_level, draw_line, handles_of, house_style, name_lines, save
 from mmjsd.reporting.catalogue import swept_numbers
 from mmjsd.reporting.sweeps import differing
 from mmjsd.reporting.tables import Table, about_data, duration, judges_of, markdown
 from mmjsd.reporting.verdicts import LEVEL, Measured, best, difference, digits_of, over_seeds
-from mmjsd.reporting.views import draw_level
 
 __all__ = ["Study", "write_results"]
 

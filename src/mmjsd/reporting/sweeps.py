@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 
 from mmjsd.evaluation.presentation import chance_of, headline, is_better_the_less, with_summaries
 from mmjsd.params.sweeps import written
-from mmjsd.reporting.canvas import Drawn, colours, draw_line, handles_of, name_lines, note
+from mmjsd.reporting.canvas import Drawn, colours, draw_level, draw_line, handles_of, name_lines, note
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.verdicts import Measured, bars_of, over_seeds
-from mmjsd.reporting.views import draw_level
 
 __all__ = ["against", "differing", "over"]
 

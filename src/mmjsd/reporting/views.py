@@ -3,35 +3,19 @@
 import statistics
 
 import matplotlib
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmjsd.evaluation.presentation import chance_of
-from mmjsd.reporting.canvas import Drawn, colours, draw_line, handles_of, name_lines, note
+from mmjsd.reporting.canvas import Drawn, colours, draw_level, draw_line, handles_of, name_lines, note
 from mmjsd.reporting.curves import Compared
 from mmjsd.reporting.verdicts import bars_of, over_seeds
 
-__all__ = ["coherence", "draw_level"]
+__all__ = ["coherence"]
 
 _KEY = "coherence/cross/"
 
 #: Between the numbers, what the points of one number share, so that bars do not hide each other.
 _SPREAD = 0.2
-
-
-def draw_level(ax: Axes, value: float, name: str, style: str = "--") -> None:
-    """Draw what a metric is held against as a thin line across, with its name at the right end."""
-    ax.axhline(value, color="0.4", lw=0.8, ls=style)
-    ax.annotate(
-        name,
-        (1, value),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 1.5),
-        textcoords="offset points",
-        ha="right",
-        size=7,
-        color="0.4",
-    )
 
 
 def coherence(compared: Compared) -> Drawn:

@@ -12,7 +12,7 @@ from mmjsd.params.sources import described, origin
 from mmjsd.provenance.environment import numbers_page
 from mmjsd.provenance.files import sha256_file
 from mmjsd.provenance.records import read_record
-from mmjsd.training.model_file import NAME, scale_of
+from mmjsd.training.model_file import NAME, vector_scale
 
 __all__ = ["card", "describe_model"]
 
@@ -80,7 +80,9 @@ def card(config: dict[str, Any], format: str) -> str:
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     # parameters without a value say nothing
     run = {key: value for key, value in flat(model["run"]) if value not in (None, {}, [])}
-    scales = {name: scale_of(model["dataset"], name, *said) for name, said in model.get("scales", {}).items()}
+    scales = {
+        name: vector_scale(model["dataset"], name, *said) for name, said in model.get("scales", {}).items()
+    }
     vectors = {name: scale for name, scale in scales.items() if scale.columns}
     words = any("=" in column for scale in vectors.values() for column in scale.columns)
     chosen = {"format": format, "run": run, "vectors": vectors, "words": words, "numbers": numbers_page()}

@@ -21,7 +21,7 @@ from mmjsd.training.checkpoint import Checkpoint, random_state, restore_random_s
 from mmjsd.training.compilation import compiled, repays_compilation
 from mmjsd.training.epoch import Epoch
 from mmjsd.training.history import Row, write_history
-from mmjsd.training.model_file import build, save_model, scale_of
+from mmjsd.training.model_file import build, save_model, vector_scale
 from mmjsd.training.progress import Progress
 from mmjsd.training.step import Outcome, Step
 from mmjsd.variables import usable
@@ -150,7 +150,7 @@ def train(
     write_history(folder / "history.csv", history)
     dataset = {"kind": store.kind, "options": store.params}
     model.scales = {
-        name: scale_of(dataset, name, table.columns or (), table.mean, table.deviation)
+        name: vector_scale(dataset, name, table.columns or (), table.mean, table.deviation)
         for name, table in store.splits["train"].modalities.items()
         if table.mean is not None and table.deviation is not None
     }
@@ -177,7 +177,7 @@ def _without_missing(split: Split, run: Run, name: str, seed: int) -> Split:
     if run.missing is None:
         return split
     lost = lose(split, run.missing, seed)
-    shares = dict(zip(split.modalities, (lost.pairs < 0).mean(0), strict=True))
+    shares = lost.missing()
     if gone := [modality for modality, share in shares.items() if share == 1]:
         raise MmjsdError(
             f"runs.{name}.missing: leaves no training sample that has {gone[0]}; lower its share"

@@ -17,7 +17,7 @@ from mmjsd.objectives import Objective
 from mmjsd.params import Run, make_run
 from mmjsd.provenance.files import sha256_file
 
-__all__ = ["NAME", "build", "load_model", "save_model", "scale_of"]
+__all__ = ["NAME", "build", "load_model", "save_model", "vector_scale"]
 
 NAME = "model.safetensors"
 
@@ -58,7 +58,7 @@ def build(modalities: list[Modality], run: Run, root: Path = Path()) -> Objectiv
     return registry.resolve("objectives", run.objective)(model, **run.objective_options)
 
 
-def scale_of(
+def vector_scale(
     dataset: Mapping[str, Any], name: str, columns: Sequence[str], mean: Any, deviation: Any
 ) -> Scale:
     """Give the scale of the vectors of a modality.
@@ -138,7 +138,7 @@ def load_model(folder: Path | str, device: str = "cpu") -> tuple[MultimodalVAE, 
         model.load_state_dict(found)
         model.forms = about["forms"]
         model.scales = {
-            name: scale_of(about.get("dataset", {}), name, *said)
+            name: vector_scale(about.get("dataset", {}), name, *said)
             for name, said in about.get("scales", {}).items()
         }
     place = pick_device(device)

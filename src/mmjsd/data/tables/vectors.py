@@ -13,6 +13,7 @@ from mmjsd.data.tables.items import Items, rows_by_id
 from mmjsd.data.tables.options import Vector
 from mmjsd.data.tables.reading import TableFile, at_rows, numbers_of, some_of, text_of
 from mmjsd.errors import MmjsdError
+from mmjsd.modalities.vector import logarithm_of
 
 __all__ = ["Raw", "read_vectors", "standardised"]
 
@@ -156,7 +157,7 @@ def standardised(name: str, vector: Vector, raw: Raw, training: NDArray[np.bool_
     for number, column in enumerate(raw.columns):
         values = raw.values[:, number]
         if column not in raw.words:
-            names.append(f"log1p({column})" if column in vector.log1p else column)
+            names.append(logarithm_of(column) if column in vector.log1p else column)
             parts.append(values[:, None])
             continue
         ones, words = _ones(raw, name, column, values, trains)
